@@ -1,0 +1,1 @@
+//! The command line: clap definitions and verbs. Each verb is client calls plus printing.

@@ -1,0 +1,1 @@
+//! The Dockerfile language: pure, shared by the editor and the builder.

@@ -1,0 +1,1 @@
+//! Builds: Dockerfile to stage graph to operations, content-based cache, executor, progress.

@@ -1,0 +1,1 @@
+//! Images: references, manifests, configs, history, tags, save and load.

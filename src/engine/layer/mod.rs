@@ -1,0 +1,1 @@
+//! Layers: tar apply and diff, whiteouts, overlay stacks, chain IDs, safe paths.

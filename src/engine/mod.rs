@@ -1,0 +1,18 @@
+//! The embedded container engine; `Engine` (in `door`) is its only door.
+
+pub mod build;
+pub mod container;
+pub mod error;
+pub mod events;
+pub mod image;
+pub mod instance;
+pub mod layer;
+pub mod network;
+pub mod oci;
+pub mod registry;
+pub mod runtime;
+pub mod shim;
+pub mod store;
+pub mod volume;
+
+pub use error::{EngineError, ErrorKind};

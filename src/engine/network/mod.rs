@@ -1,0 +1,1 @@
+//! Networks: drivers, IPAM, links, nftables batches, published ports, DNS.

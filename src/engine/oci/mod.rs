@@ -1,0 +1,1 @@
+//! From Docker's options to a launch plan; pure.

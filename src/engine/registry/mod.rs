@@ -1,0 +1,1 @@
+//! Distribution client: resolve, authenticate, pull.

@@ -1,0 +1,1 @@
+//! Carries out a launch plan: namespaces, mounts, cgroups, seccomp, capabilities, tty.

@@ -1,0 +1,1 @@
+//! The one small process per container: stdio, logs, exit status, DNS.

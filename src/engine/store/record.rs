@@ -1,0 +1,101 @@
+//! A JSON document on disk that is always whole: the old one or the new one, never half of either.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The disk refused.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted: `read`, `write` or `remove`.
+        action: &'static str,
+        /// The record's path.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The file is no document of this type.
+    #[error("read {}: not a valid record: {source}", path.display())]
+    Malformed {
+        /// The record's path.
+        path: PathBuf,
+        /// Where and why the document ends being valid.
+        source: serde_json::Error,
+    },
+}
+
+/// Replaces the record at `path` by `value`: temp file beside it, fsync, rename, fsync of the folder (rename(2)).
+///
+/// # Errors
+/// [`RecordError::Io`]; the old record then still stands whole.
+pub fn write_record<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    let io_error = |source| RecordError::Io { action: "write", path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let text = serde_json::to_vec(value).map_err(|source| RecordError::Malformed { path: path.to_owned(), source })?;
+    let mut temp = tempfile::Builder::new().prefix(".record-").tempfile_in(folder).map_err(io_error)?;
+    temp.write_all(&text).map_err(io_error)?;
+    temp.as_file().sync_data().map_err(io_error)?;
+    temp.persist(path).map_err(|error| io_error(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error)
+}
+
+/// Reads the record at `path`; `None` where there is none.
+///
+/// # Errors
+/// [`RecordError`] where the file is there but can't be read as a `T`.
+pub fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RecordError::Io { action: "read", path: path.to_owned(), source }),
+    };
+    serde_json::from_reader(BufReader::new(file))
+        .map(Some)
+        .map_err(|source| RecordError::Malformed { path: path.to_owned(), source })
+}
+
+/// Removes the record at `path`; that there is none is success.
+///
+/// # Errors
+/// [`RecordError::Io`] where the disk refuses.
+pub fn remove_record(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_replaced_whole_and_leaves_no_temp_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.json");
+        assert_eq!(read_record::<Vec<u8>>(&path).unwrap(), None);
+
+        write_record(&path, &vec![1, 2, 3]).unwrap();
+        write_record(&path, &vec![4]).unwrap();
+
+        assert_eq!(read_record::<Vec<u8>>(&path).unwrap(), Some(vec![4]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_record_is_told_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.json");
+        fs::write(&path, "[1, 2").unwrap();
+        let error = read_record::<Vec<u8>>(&path).unwrap_err().to_string();
+        assert!(error.contains("it.json: not a valid record"), "{error}");
+    }
+}

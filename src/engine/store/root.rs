@@ -1,0 +1,187 @@
+//! The folder that holds everything an engine owns, and the lock that makes one process its owner.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+/// Why the state root could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StateRootError {
+    /// Another process owns it.
+    #[error("{} is in use by another boxyard (pid {})", root.display(), holder.map_or("unknown".to_owned(), |pid| pid.to_string()))]
+    Locked {
+        /// The state root.
+        root: PathBuf,
+        /// Its owner's process ID, where the lock file tells.
+        holder: Option<u32>,
+    },
+    /// The disk or the permissions refused.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// An opened, locked state root. Dropping it lets the next engine in.
+#[derive(Debug)]
+pub struct StateRoot {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateRoot {
+    /// Opens the state root at `path`, making it where it is missing, takes its lock and sweeps what a killed engine left
+    /// in `tmp/` and `trash/`.
+    ///
+    /// # Errors
+    /// [`StateRootError::Locked`] while another process has it; [`StateRootError::Io`] where it can't be made or read.
+    pub fn open(path: &Path) -> Result<Self, StateRootError> {
+        let io_error = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| StateRootError::Io { action, path, source }
+        };
+        for folder in [path.to_owned(), path.join("tmp"), path.join("trash")] {
+            DirBuilder::new().recursive(true).mode(0o711).create(&folder).map_err(io_error("create", &folder))?;
+        }
+        let lock = take_lock(path)?;
+        for folder in [path.join("tmp"), path.join("trash")] {
+            sweep(&folder).map_err(io_error("sweep", &folder))?;
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of one room (`images`, `layers`, ...), made where it is missing.
+    ///
+    /// # Errors
+    /// The disk's refusal.
+    pub fn room(&self, name: &str) -> io::Result<PathBuf> {
+        let room = self.path.join(name);
+        DirBuilder::new().recursive(true).mode(0o711).create(&room)?;
+        Ok(room)
+    }
+
+    /// A folder under `tmp/`, on the same file system as every room, that goes when dropped. To keep its content,
+    /// rename it into a room and forget the handle (`TempDir::keep`).
+    ///
+    /// # Errors
+    /// The disk's refusal.
+    pub fn temp_dir(&self, purpose: &str) -> io::Result<TempDir> {
+        tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(self.path.join("tmp"))
+    }
+
+    /// Makes `path` vanish at once by renaming it into `trash/`; its bytes go when the returned [`Trash`] is emptied.
+    /// That nothing is there is success.
+    ///
+    /// # Errors
+    /// The disk's refusal; `path` then still stands.
+    pub fn discard(&self, path: &Path) -> io::Result<Trash> {
+        let bin = tempfile::Builder::new().tempdir_in(self.path.join("trash"))?;
+        match fs::rename(path, bin.path().join("it")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Trash { bin }),
+        }
+    }
+}
+
+/// Something that is already invisible and only waits for its bytes to be freed. Dropping it frees them too.
+#[derive(Debug)]
+pub struct Trash {
+    bin: TempDir,
+}
+
+impl Trash {
+    /// Frees the bytes; may take long for large trees, so call it off the async threads.
+    ///
+    /// # Errors
+    /// The disk's refusal; what is left goes at the next start.
+    pub fn empty(self) -> io::Result<()> {
+        self.bin.close()
+    }
+}
+
+fn take_lock(root: &Path) -> Result<File, StateRootError> {
+    let path = root.join("lock");
+    let io_error = |source| StateRootError::Io { action: "lock", path: path.clone(), source };
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(io_error)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            lock.read_to_string(&mut holder).map_err(io_error)?;
+            return Err(StateRootError::Locked { root: root.to_owned(), holder: holder.trim().parse().ok() });
+        }
+        Err(errno) => return Err(io_error(errno.into())),
+    }
+    lock.set_len(0).map_err(io_error)?;
+    // On a full disk the lock still holds; only the holder's number is missing from the refusal others read.
+    let _ = writeln!(lock, "{}", std::process::id());
+    Ok(lock)
+}
+
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_told_who_the_first_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateRoot::open(folder.path()).unwrap();
+        let refusal = StateRoot::open(folder.path()).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("pid {}", std::process::id())), "{refusal}");
+
+        drop(first);
+        StateRoot::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn opening_sweeps_what_a_killed_engine_left() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("tmp/pull-1/deep")).unwrap();
+        fs::create_dir_all(folder.path().join("trash/2")).unwrap();
+        let root = StateRoot::open(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(root.path().join("trash")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn discarded_things_vanish_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = StateRoot::open(folder.path()).unwrap();
+        let layer = root.room("layers").unwrap().join("one");
+        fs::create_dir(&layer).unwrap();
+        let trash = root.discard(&layer).unwrap();
+        assert!(!layer.exists());
+        trash.empty().unwrap();
+        assert_eq!(fs::read_dir(root.path().join("trash")).unwrap().count(), 0);
+        root.discard(&layer).unwrap();
+    }
+}

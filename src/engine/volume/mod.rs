@@ -1,0 +1,1 @@
+//! Volumes: named, anonymous; created, used, removed.
