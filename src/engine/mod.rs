@@ -2,8 +2,10 @@
 
 pub mod build;
 pub mod container;
+pub mod door;
 pub mod error;
 pub mod events;
+pub mod filters;
 pub mod image;
 pub mod instance;
 pub mod layer;
@@ -15,4 +17,5 @@ pub mod shim;
 pub mod store;
 pub mod volume;
 
+pub use door::{Engine, EngineOptions};
 pub use error::{EngineError, ErrorKind};
