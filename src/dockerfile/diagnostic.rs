@@ -1,0 +1,53 @@
+//! What is wrong, or better written otherwise, and where.
+
+use super::ast::{LineRange, Span};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It builds, but should be written otherwise.
+    Warning,
+    /// It does not build.
+    Error,
+}
+
+/// A finding about a place in the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The lines it is about, from 1.
+    pub lines: LineRange,
+    /// The bytes it is about.
+    pub span: Span,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Its stable name: a lint rule (`JSONArgsRecommended`), or what kind of error (`UnknownInstruction`).
+    pub code: &'static str,
+    /// What is the matter, in Docker's words where Docker has words for it.
+    pub message: String,
+    /// What would put it right, where that is known.
+    pub suggestion: Option<Suggestion>,
+}
+
+impl Diagnostic {
+    /// The message with the advice, as one line for a person.
+    pub fn sentence(&self) -> String {
+        match &self.suggestion {
+            Some(suggestion) => format!("{} (did you mean {}?)", self.message, suggestion.replacement),
+            None => self.message.clone(),
+        }
+    }
+
+    /// Docker's words for a Dockerfile that does not parse.
+    pub fn parse_error(&self) -> String {
+        format!("dockerfile parse error on line {}: {}", self.lines.first, self.message)
+    }
+}
+
+/// A replacement of some bytes that would put it right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suggestion {
+    /// Which bytes to replace.
+    pub span: Span,
+    /// By what.
+    pub replacement: String,
+}

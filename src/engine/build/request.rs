@@ -1,0 +1,73 @@
+//! What a client asks of a build.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use bollard_stubs::models as docker;
+use tokio::io::AsyncRead;
+
+/// Where the build's files come from.
+pub enum BuildContext {
+    /// A tar stream, plain or compressed by gzip, bzip2 or xz.
+    Tar(Box<dyn AsyncRead + Send + Unpin>),
+    /// The API's `remote`: the URL of a Dockerfile, a tar or a git repository.
+    Remote(String),
+}
+
+impl fmt::Debug for BuildContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildContext::Tar(_) => f.write_str("Tar"),
+            BuildContext::Remote(url) => f.debug_tuple("Remote").field(url).finish(),
+        }
+    }
+}
+
+/// One build, as the query of `POST /build` describes it.
+#[derive(Debug)]
+pub struct BuildRequest {
+    /// The files.
+    pub context: BuildContext,
+    /// The Dockerfile's path inside the context (`dockerfile`).
+    pub dockerfile: String,
+    /// Names for the result (`t`), each `name[:tag]`.
+    pub tags: Vec<String>,
+    /// The stage to build (`target`), by name or number; the last where `None`.
+    pub target: Option<String>,
+    /// `buildargs`: a name without a value takes none from anywhere and counts as not given.
+    pub build_args: BTreeMap<String, Option<String>>,
+    /// `labels` to add to the result.
+    pub labels: BTreeMap<String, String>,
+    /// Run every step even where the cache has it (`nocache`).
+    pub no_cache: bool,
+    /// Pull base images even where they are present (`pull`).
+    pub pull: bool,
+    /// Answer with the image's ID only (`q`).
+    pub quiet: bool,
+    /// `platform`, as `os/arch`.
+    pub platform: Option<String>,
+    /// What RUN steps get: `networkmode`, `memory`, `cpu…`, `shmsize`, `ulimits`, `cgroupparent`, `extrahosts`.
+    pub run: docker::HostConfig,
+    /// Credentials for base images by registry host (the `X-Registry-Config` header).
+    pub auth: HashMap<String, docker::AuthConfig>,
+}
+
+impl BuildRequest {
+    /// A build of the `Dockerfile` in `context` with everything at its default.
+    pub fn new(context: BuildContext) -> Self {
+        Self {
+            context,
+            dockerfile: "Dockerfile".to_owned(),
+            tags: Vec::new(),
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            no_cache: false,
+            pull: false,
+            quiet: false,
+            platform: None,
+            run: docker::HostConfig::default(),
+            auth: HashMap::new(),
+        }
+    }
+}
