@@ -1,1 +1,28 @@
-//! Layers: tar apply and diff, whiteouts, overlay stacks, chain IDs, safe paths.
+//! Layers: a tar becomes a directory, a directory becomes a tar, and directories are stacked into a root.
+//!
+//! Every layer is one directory in overlayfs's own form (a whiteout is a char device 0:0, an opaque directory carries
+//! `trusted.overlay.opaque`), unpacked without looking at its parents, so layers unpack in parallel and a `RUN` step's
+//! upper directory becomes a layer by a rename. Nothing here trusts an archive: all paths are resolved by directory
+//! descriptor inside the layer's own root, and a refusal names the entry.
+
+mod apply;
+mod archive;
+mod changes;
+mod digest;
+mod error;
+mod header;
+mod overlay;
+mod place;
+mod record;
+mod store;
+mod write;
+
+pub use apply::{Applied, ApplyOptions, Limits, Whiteouts, apply_tar};
+pub use changes::changes;
+pub(crate) use digest::digest_newtype;
+pub use digest::{ChainId, DiffId, Digest, DigestError, Hasher, Hashing};
+pub use error::LayerError;
+pub use overlay::{OverlayStack, detached_root};
+pub use record::Layer;
+pub use store::{LayerHold, Layers, Unpack};
+pub use write::{WriteOptions, write_tar};

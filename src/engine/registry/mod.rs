@@ -1,1 +1,1 @@
-//! Distribution client: resolve, authenticate, pull.
+//! The distribution client: resolve, authenticate, pull, push.
