@@ -1,1 +1,24 @@
-//! Networks: drivers, IPAM, links, nftables batches, published ports, DNS.
+//! Networks: which container reaches whom, under which address, name and host port.
+//!
+//! [`Networks`] is the room's door. It keeps the networks' records, hands out addresses ([`ipam`]), makes links and network
+//! namespaces by netlink, and keeps one nft table of our own with masquerading, isolation and published ports. Everything
+//! that decides is pure (`ipam`, [`ports`], `rules`, [`files`], `create`); what acts is thin. Nothing here starts a
+//! process, and no foreign table, link or route is ever touched.
+//!
+//! Containers keep their links, rules and names while no engine runs: the kernel holds the first two, and names are
+//! answered by each container's shim ([`dns`]) from a file that this room rewrites whenever a member comes or goes.
+
+pub mod dns;
+pub mod endpoint;
+pub mod error;
+pub mod files;
+pub mod ipam;
+mod networks;
+pub mod ports;
+pub mod record;
+
+pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
+pub use error::NetworkError;
+pub use networks::{ListNetworks, Networks};
+pub use ports::{PortRequest, Protocol, PublishedPort};
+pub use record::{Driver, NetworkMode, NetworkRecord};
