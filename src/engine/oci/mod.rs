@@ -1,1 +1,19 @@
-//! From Docker's options to a launch plan; pure.
+//! From what a person asked for to what the runtime shall do: launch plans. Pure; nothing here asks the host.
+//!
+//! [`plan`] turns Docker's container and host configs into a [`LaunchPlan`], with Docker's defaults and Docker's words
+//! for what it refuses. A plan is plain data with serde, so it crosses to the shim process as it is.
+
+mod capability;
+mod docker;
+mod launch;
+mod limits;
+mod mount;
+mod process;
+pub mod seccomp;
+
+pub use capability::{CapSet, DEFAULT_CAPABILITIES};
+pub use docker::{ExecInput, Peers, PlanInput, exec_plan, plan};
+pub use launch::{DevicePlan, IpcNs, LaunchPlan, NamespacePlan, NetNs, PidNs, RootPlan, Sharing};
+pub use limits::{CgroupPlan, DeviceAccess, DeviceKind, DeviceRule, DeviceThrottle, DeviceWeight, Limits};
+pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation};
+pub use process::{ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};

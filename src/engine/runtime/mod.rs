@@ -1,1 +1,14 @@
-//! Carries out a launch plan: namespaces, mounts, cgroups, seccomp, capabilities, tty.
+//! Carries out a launch plan: namespaces, mounts, cgroups, seccomp, capabilities, terminal.
+//!
+//! [`create`], [`Created::start`] and [`exec`] are for the shim: they clone the calling process, which must have one
+//! thread only. [`cgroup`] and [`HostFacts`] are for the engine as well.
+
+pub mod cgroup;
+mod host;
+mod launch;
+mod step;
+
+pub use cgroup::{CgroupStats, Cgroups};
+pub use host::HostFacts;
+pub use launch::{Created, ExecTarget, Running, Stdio, create, exec};
+pub use step::{Step, StepError};

@@ -1,0 +1,159 @@
+//! The launch plan: everything the shim needs to make a container's first process, resolved and checked.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CgroupPlan, DeviceAccess, DeviceKind, MountPlan, ProcessPlan};
+use crate::engine::layer::OverlayStack;
+
+/// All that the runtime needs to create a container. Pure data; crosses to the shim as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaunchPlan {
+    /// The container's id; names the session keyring and shows in messages.
+    pub id: String,
+    /// What becomes `/`.
+    pub root: RootPlan,
+    /// Whether `/` is made read-only once everything is mounted (mounts inside keep their own access).
+    pub readonly_root: bool,
+    /// How mounts under `/` propagate; Docker's default is private.
+    #[serde(default)]
+    pub mounts: Vec<MountPlan>,
+    /// The first process.
+    pub process: ProcessPlan,
+    /// Which namespaces are its own.
+    pub namespaces: NamespacePlan,
+    /// The name inside a private UTS namespace.
+    pub hostname: Option<String>,
+    /// The NIS domain inside a private UTS namespace.
+    pub domainname: Option<String>,
+    /// Where it is accounted and limited.
+    pub cgroup: CgroupPlan,
+    /// The nodes in `/dev`.
+    pub devices: Vec<DevicePlan>,
+    /// Paths to hide, if they exist.
+    pub masked_paths: Vec<String>,
+    /// Paths to make read-only, if they exist.
+    pub readonly_paths: Vec<String>,
+    /// Kernel settings of the container's namespaces, `net.ipv4.ip_forward` style.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// What becomes the container's `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootPlan {
+    /// An overlay, mounted inside the container's own mount namespace.
+    Overlay(OverlayStack),
+    /// A directory as it is.
+    Directory(PathBuf),
+}
+
+/// Which namespaces the container has to itself, which it shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespacePlan {
+    /// The network.
+    pub net: NetNs,
+    /// Process ids.
+    pub pid: PidNs,
+    /// System V IPC, POSIX queues, `/dev/shm`.
+    pub ipc: IpcNs,
+    /// Host and domain name.
+    pub uts: Sharing,
+    /// The view of the cgroup tree.
+    pub cgroup: Sharing,
+}
+
+impl Default for NamespacePlan {
+    fn default() -> Self {
+        Self {
+            net: NetNs::Inherited,
+            pid: PidNs::Private,
+            ipc: IpcNs::Private,
+            uts: Sharing::Private,
+            cgroup: Sharing::Private,
+        }
+    }
+}
+
+/// Which network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetNs {
+    /// The one whose descriptor the shim was handed at its start.
+    Inherited,
+    /// The host's.
+    Host,
+    /// The one this process is in.
+    JoinPid(u32),
+    /// A new one with nothing but a `lo` that is up.
+    Fresh,
+}
+
+/// Which process id namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PidNs {
+    /// A new one, the container's process being its init.
+    Private,
+    /// The host's.
+    Host,
+    /// The one this process is in.
+    JoinPid(u32),
+}
+
+/// Which IPC namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpcNs {
+    /// A new one.
+    Private,
+    /// The host's.
+    Host,
+    /// The one this process is in.
+    JoinPid(u32),
+}
+
+/// Own or the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// A new one.
+    Private,
+    /// The host's.
+    Host,
+}
+
+/// A device node to make in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DevicePlan {
+    /// A node with these numbers.
+    Node {
+        /// Where, in the container.
+        path: PathBuf,
+        /// Character or block.
+        kind: DeviceKind,
+        /// The driver's number.
+        major: u32,
+        /// The device's number.
+        minor: u32,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// The host's device (or every device of a host directory) and its cgroup rule; numbers are read at creation.
+    Host {
+        /// The host's path.
+        source: PathBuf,
+        /// Where, in the container.
+        target: PathBuf,
+        /// What the container may do with it.
+        access: DeviceAccess,
+    },
+    /// Every device the host has in `/dev`, for privileged containers.
+    AllOfHost,
+}
