@@ -1,0 +1,9 @@
+//! A container's log as Docker's json-file: written by its shim, read by any engine, also long after the end.
+//!
+//! One JSON object a line (`{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}`); a line of more
+//! than 16 KiB is in several of them, of which only the last ends in a newline. `PATH` is the file being written, `PATH.1` the
+//! one before it, and so on; rotated ones may be gzipped (`.gz`).
+
+mod query;
+
+pub use query::{Follow, LogEntry, LogError, LogQuery, LogStream, read};
