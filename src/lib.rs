@@ -6,7 +6,7 @@
 //!
 //! | room | what it holds | may know |
 //! | --- | --- | --- |
-//! | [`cli`] | the command line: each verb is client calls plus printing | [`client`] |
+//! | [`cli`] | the command line: each verb is client calls plus printing | [`client`], [`dockerfile`] |
 //! | [`tui`] | everything a person sees | [`client`], [`dockerfile`] |
 //! | [`client`] | Docker Engine API client in bollard's shapes | nothing of ours |
 //! | [`dockerfile`] | lexer, parser, AST with spans, expansion, ignore rules; pure | nothing of ours |

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Which rooms each room may name. A room may always name itself.
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["engine"]),
-    ("cli", &["client"]),
+    ("cli", &["client", "dockerfile"]),
     ("client", &[]),
     ("dockerfile", &[]),
     ("engine", &["dockerfile", "sys"]),

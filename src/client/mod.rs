@@ -16,6 +16,7 @@
 //! A call that may be repeated without harm (GET, HEAD) is sent again once when the connection breaks under it; any other
 //! only when nothing of it was sent.
 
+pub mod build_context;
 pub mod build_trace;
 mod connection;
 mod container;
