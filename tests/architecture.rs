@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &[]),
     ("dockerfile", &[]),
     ("engine", &["dockerfile", "sys"]),
+    ("roles", &["api", "cli", "client", "engine", "tui"]),
     ("sys", &[]),
     ("tui", &["client", "dockerfile"]),
 ];

@@ -44,5 +44,5 @@ pub use errors::Error;
 pub use exec::{CreateExecOptions, CreateExecResults, StartExecOptions, StartExecResults};
 pub use image::{BuildRecord, DockerCredentials};
 pub use output::LogOutput;
-pub use transport::{Io, TcpTransport, Transport, UnixTransport};
+pub use transport::{Connecting, Io, TcpTransport, Transport, UnixTransport};
 pub use yard::{HostImageRequest, YardInfo};

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use bollard_stubs::models as docker;
 
 use super::EngineError;
+use super::build::Builds;
 use super::container::{Containers, Execs};
 use super::events::Events;
+use super::image::Images;
 use super::instance::Instance;
+use super::network::Networks;
+use super::volume::Volumes;
 
 /// An open engine. Cheap to clone; the state root stays locked until the last clone is gone.
 #[derive(Clone)]
@@ -25,6 +29,10 @@ struct Rooms {
     events: Arc<Events>,
     containers: Containers,
     execs: Execs,
+    images: Images,
+    networks: Arc<Networks>,
+    volumes: Arc<Volumes>,
+    builds: Builds,
 }
 
 #[allow(unused_variables, clippy::unused_async)]
@@ -45,6 +53,26 @@ impl Engine {
     /// The processes run beside a container's own.
     pub fn execs(&self) -> &Execs {
         &self.0.execs
+    }
+
+    /// The images.
+    pub fn images(&self) -> &Images {
+        &self.0.images
+    }
+
+    /// The networks.
+    pub fn networks(&self) -> &Networks {
+        &self.0.networks
+    }
+
+    /// The volumes.
+    pub fn volumes(&self) -> &Volumes {
+        &self.0.volumes
+    }
+
+    /// The builder.
+    pub fn builds(&self) -> &Builds {
+        &self.0.builds
     }
 
     /// The event ring.

@@ -13,6 +13,12 @@ use super::EngineError;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filters(BTreeMap<String, Vec<String>>);
 
+impl From<Filters> for HashMap<String, Vec<String>> {
+    fn from(filters: Filters) -> Self {
+        filters.0.into_iter().collect()
+    }
+}
+
 impl Filters {
     /// Reads both JSON forms; an empty text is no filter.
     ///

@@ -3,7 +3,7 @@
 use bollard_stubs::models as docker;
 use serde::Serialize;
 
-use crate::engine::error::EngineError;
+use crate::engine::error::{EngineError, ErrorKind};
 
 /// A progress message; serialises to Docker's JSON line (`{"status":"Downloading","progressDetail":{...},"id":...}`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -32,6 +32,9 @@ pub struct Progress {
     /// The same as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Which kind of refusal `error` is; not sent, but it tells the status where a failure comes first.
+    #[serde(skip)]
+    pub kind: Option<ErrorKind>,
 }
 
 impl Progress {
@@ -72,6 +75,7 @@ impl Progress {
         Self {
             error_detail: Some(docker::ErrorDetail { code: None, message: Some(message.clone()) }),
             error: Some(message),
+            kind: Some(error.kind()),
             ..Self::default()
         }
     }

@@ -1,0 +1,63 @@
+//! The compatibility page, written from the endpoint table.
+
+use std::fmt::Write as _;
+
+use super::endpoint::Endpoint;
+use super::table::ENDPOINTS;
+use super::version::{NEWEST, OLDEST};
+
+/// `docs/compatibility.md` as it must read.
+pub fn page() -> String {
+    let mut page = format!(
+        "# Docker Engine API: what Boxyard answers\n\n\
+         Written from the endpoint table (`src/api/table.rs`); a test compares. Boxyard speaks API versions {OLDEST} to \
+         {NEWEST}; a path\nwithout a version means {NEWEST}. Texts and statuses are Docker's own; the last column says where an \
+         answer differs.\n"
+    );
+    let mut group = None;
+    for row in ENDPOINTS {
+        let here = group_of(row);
+        if group != Some(here) {
+            let _ = write!(page, "\n## {here}\n\n| method | path | since | differs |\n| --- | --- | --- | --- |\n");
+            group = Some(here);
+        }
+        let path = row.path.replace("...", "");
+        let note =
+            if row.note.is_empty() && here == SWARM { "503, as an engine outside of any swarm" } else { row.note };
+        let _ = writeln!(page, "| {} | `{path}` | {} | {note} |", row.method, row.since);
+    }
+    page
+}
+
+const SWARM: &str = "Swarm";
+
+fn group_of(row: &Endpoint) -> &'static str {
+    match row.path.split('/').nth(1).unwrap_or_default() {
+        "containers" | "commit" => "Containers",
+        "exec" => "Exec",
+        "images" | "distribution" => "Images",
+        "build" | "session" | "grpc" => "Build",
+        "networks" => "Networks",
+        "volumes" => "Volumes",
+        "plugins" => "Plugins",
+        "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs" => SWARM,
+        "_boxyard" | "boxyard" => "Boxyard's own",
+        _ => "System",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a change of the table: `BOXYARD_WRITE_DOCS=1 cargo test --lib api::compatibility` writes the page anew.
+    #[test]
+    fn the_page_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compatibility.md");
+        if std::env::var_os("BOXYARD_WRITE_DOCS").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page(), "docs/compatibility.md is not what the table says; BOXYARD_WRITE_DOCS=1 writes it");
+    }
+}

@@ -1,0 +1,155 @@
+//! `POST /build`, in the classic builder's records (`version=1`) or in BuildKit's (`version=2`), and the build cache.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard_stubs::models as docker;
+use futures_util::{Stream, StreamExt, stream};
+use serde::Deserialize;
+
+use crate::api::call::Call;
+use crate::api::query::Query;
+use crate::api::reply::{Json, Reply};
+use crate::engine::build::{BuildContext, BuildMessage, BuildRequest, PruneExtent};
+use crate::engine::{EngineError, ErrorKind};
+
+/// How a client wants to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// `version=1`: texts.
+    Classic,
+    /// `version=2`: BuildKit's trace records.
+    Trace,
+}
+
+pub async fn build(mut call: Call) -> Result<Reply, EngineError> {
+    let archive = call.archive();
+    let query = call.query();
+    let context = match query.text("remote") {
+        Some("client-session") => return Err(no_session()),
+        Some(url) => BuildContext::Remote(url.to_owned()),
+        None => BuildContext::Tar(Box::new(archive)),
+    };
+    let auth = call.json_header("x-registry-config")?.unwrap_or_default();
+    let request = request(query, context, auth)?;
+    let telling = match query.text("version") {
+        None | Some("1") => Telling::Classic,
+        Some("2") => Telling::Trace,
+        Some(other) => return Err(EngineError::invalid(format!("invalid version {other:?}: 1 and 2 are known"))),
+    };
+    tell(Box::pin(call.engine().builds().build(request)), telling).await
+}
+
+fn no_session() -> EngineError {
+    EngineError::new(
+        ErrorKind::NotImplemented,
+        "builds over a BuildKit session are not supported yet; set DOCKER_BUILDKIT=0 to build with this engine's own builder",
+    )
+}
+
+fn request(
+    query: &Query,
+    context: BuildContext,
+    auth: HashMap<String, docker::AuthConfig>,
+) -> Result<BuildRequest, EngineError> {
+    let mut request = BuildRequest::new(context);
+    if let Some(dockerfile) = query.owned("dockerfile") {
+        request.dockerfile = dockerfile;
+    }
+    request.tags = query.list("t");
+    request.target = query.owned("target");
+    request.build_args = query.json::<BTreeMap<String, Option<String>>>("buildargs")?.unwrap_or_default();
+    request.labels = query.json("labels")?.unwrap_or_default();
+    request.no_cache = query.flag("nocache");
+    request.pull = query.flag("pull");
+    request.quiet = query.flag("q");
+    request.platform = query.owned("platform");
+    request.auth = auth;
+    request.run = docker::HostConfig {
+        network_mode: query.owned("networkmode"),
+        memory: positive(query, "memory")?,
+        memory_swap: query.number("memswap")?.filter(|bytes| *bytes != 0),
+        cpu_shares: positive(query, "cpushares")?,
+        cpu_period: positive(query, "cpuperiod")?,
+        cpu_quota: positive(query, "cpuquota")?,
+        cpuset_cpus: query.owned("cpusetcpus"),
+        cpuset_mems: query.owned("cpusetmems"),
+        shm_size: positive(query, "shmsize")?,
+        cgroup_parent: query.owned("cgroupparent"),
+        extra_hosts: Some(query.list("extrahosts")).filter(|hosts| !hosts.is_empty()),
+        ulimits: query
+            .json::<Option<Vec<Ulimit>>>("ulimits")?
+            .flatten()
+            .map(|limits| limits.into_iter().map(Into::into).collect()),
+        ..docker::HostConfig::default()
+    };
+    Ok(request)
+}
+
+/// Clients send 0 for what is not limited.
+fn positive(query: &Query, name: &str) -> Result<Option<i64>, EngineError> {
+    Ok(query.number(name)?.filter(|value| *value > 0))
+}
+
+/// An ulimit as the query has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ulimit {
+    name: String,
+    #[serde(default)]
+    soft: i64,
+    #[serde(default)]
+    hard: i64,
+}
+
+impl From<Ulimit> for docker::ResourcesUlimits {
+    fn from(limit: Ulimit) -> Self {
+        Self { name: Some(limit.name), soft: Some(limit.soft), hard: Some(limit.hard) }
+    }
+}
+
+/// Sends the build's messages as records. A failure that comes first is answered by its status.
+async fn tell(
+    mut messages: impl Stream<Item = BuildMessage> + Send + Unpin + 'static,
+    telling: Telling,
+) -> Result<Reply, EngineError> {
+    let first = messages.next().await;
+    if let Some(BuildMessage::Failed(failure)) = first {
+        return Err(EngineError::new(failure.kind, failure.message));
+    }
+    let record = move |message: BuildMessage| match telling {
+        Telling::Classic => message.classic(),
+        Telling::Trace => message.trace(),
+    };
+    Ok(Reply::lines(stream::iter(first).chain(messages).filter_map(move |message| std::future::ready(record(message)))))
+}
+
+pub async fn prune(call: Call) -> Result<Json<docker::BuildPruneResponse>, EngineError> {
+    let extent = if call.query().flag("all") { PruneExtent::All } else { PruneExtent::Unused };
+    call.engine().builds().prune(extent).await.map(Json)
+}
+
+/// Clients close the connection of a build to cancel it; by ID nothing can be, since builds carry none.
+pub async fn cancel(_call: Call) -> Result<(), EngineError> {
+    Err(no_session())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_docker_cli_asks_for() {
+        let query = Query::parse(
+            "buildargs=%7B%22A%22%3A%221%22%2C%22B%22%3Anull%7D&cachefrom=%5B%5D&cgroupparent=&cpuperiod=0&cpuquota=0\
+             &cpusetcpus=&cpusetmems=&cpushares=0&dockerfile=Dockerfile&labels=%7B%7D&memory=0&memswap=0&networkmode=default\
+             &rm=1&shmsize=0&t=app&t=app%3A2&target=&ulimits=null&version=1",
+        );
+        let request = request(&query, BuildContext::Remote(String::new()), HashMap::new()).unwrap();
+        assert_eq!(request.tags, ["app", "app:2"]);
+        assert_eq!(request.build_args["A"].as_deref(), Some("1"));
+        assert_eq!(request.build_args["B"], None);
+        assert_eq!(request.run.memory, None);
+        assert_eq!(request.run.network_mode.as_deref(), Some("default"));
+        assert_eq!(request.target, None);
+    }
+}

@@ -1,0 +1,84 @@
+//! What can be typed on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// A full-screen terminal workbench for containers that brings its own engine.
+///
+/// Without a command it opens the screen: on its own engine (which starts in this process, or is joined where it runs
+/// already), or on the Docker host that -H, --context or DOCKER_HOST name.
+#[derive(Debug, Parser)]
+#[command(name = "boxyard", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// Where the engine keeps and finds its things.
+    #[command(flatten)]
+    pub roots: Roots,
+
+    /// Drive this host instead: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST
+    #[arg(short = 'H', long)]
+    pub host: Option<String>,
+
+    /// Drive the host of this Docker context instead
+    #[arg(short, long, conflicts_with = "host")]
+    pub context: Option<String>,
+
+    /// What to do; the screen where it is missing.
+    #[command(subcommand)]
+    pub role: Option<Role>,
+}
+
+/// The engine's two roots.
+#[derive(Debug, Clone, Args)]
+pub struct Roots {
+    /// The engine's state root: images, layers, containers, volumes
+    #[arg(long, global = true, env = "BOXYARD_ROOT", default_value = "/var/lib/boxyard", hide_env_values = true)]
+    pub root: PathBuf,
+
+    /// The engine's run root: its socket and what lives until a reboot
+    #[arg(long, global = true, env = "BOXYARD_RUN", default_value = "/run/boxyard", hide_env_values = true)]
+    pub run: PathBuf,
+}
+
+/// What a process can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Run the engine without a screen, for servers and other Docker clients
+    Serve(Serve),
+    /// Print a completion script for a shell
+    Completion {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Listen here too: unix:///PATH or tcp://127.0.0.1:PORT (may be repeated)
+    #[arg(long = "host", value_name = "URL")]
+    pub hosts: Vec<String>,
+}
+
+impl Arguments {
+    /// Reads this process's command line; help, version and mistakes end it here.
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+}
+
+/// Prints a completion script.
+pub fn print_completion(shell: Shell) {
+    clap_complete::generate(shell, &mut Arguments::command(), "boxyard", &mut std::io::stdout());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,91 @@
+//! The roles a process can play: the screen, the engine without a screen, a verb of the command line.
+//!
+//! All that need an engine get it in one way ([`handover`]): they join the one that runs, or become it.
+
+mod embedded;
+mod handover;
+mod logging;
+mod serve;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use boxyard::cli::{Arguments, Role, Roots};
+use boxyard::client::{Docker, HostChoice};
+use boxyard::engine::instance::Instance;
+
+use handover::Handover;
+
+/// Plays the role that `arguments` name and tells how it ended.
+pub fn play(arguments: Arguments) -> ExitCode {
+    let outcome = match arguments.role {
+        Some(Role::Serve(serve)) => serve::play(&arguments.roots, &serve),
+        Some(Role::Completion { shell }) => {
+            boxyard::cli::print_completion(shell);
+            Ok(ExitCode::SUCCESS)
+        }
+        None => bail_out("the screen is not built in yet"),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("boxyard: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn bail_out(words: &'static str) -> anyhow::Result<ExitCode> {
+    bail!(words)
+}
+
+/// The engine's identity, from paths as a person wrote them.
+fn instance(roots: &Roots) -> anyhow::Result<Instance> {
+    let absolute = |path: &Path| std::path::absolute(path).with_context(|| path.display().to_string());
+    Ok(Instance::new(&absolute(&roots.root)?, &absolute(&roots.run)?))
+}
+
+/// Where the client leads.
+pub struct Joined {
+    /// The client.
+    pub docker: Docker,
+    /// Our own engine's transport, where it is our own engine.
+    pub handover: Option<Arc<Handover>>,
+}
+
+/// A client of the host that the flags or the environment name; of our own engine where they name none. A Docker
+/// context counts only where it is asked for (`--context`, `DOCKER_CONTEXT`): who starts boxyard means boxyard.
+fn join(arguments: &Arguments) -> anyhow::Result<Joined> {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let host =
+        arguments.host.clone().or_else(|| arguments.context.is_none().then(|| variable("DOCKER_HOST")).flatten());
+    if let Some(host) = host {
+        return Ok(Joined { docker: Docker::connect_with_host(&host)?, handover: None });
+    }
+    let context = arguments.context.clone().or_else(|| variable("DOCKER_CONTEXT")).filter(|name| name != "default");
+    if let Some(context) = context {
+        let folder = variable("DOCKER_CONFIG")
+            .map(std::path::PathBuf::from)
+            .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".docker")))
+            .context("a Docker context is named, but HOME is not set: nowhere to look for it")?;
+        let choice = HostChoice::named(&context, &folder)?;
+        return Ok(Joined { docker: Docker::connect_with_host(choice.host())?, handover: None });
+    }
+    let handover = Arc::new(Handover::new(instance(&arguments.roots)?));
+    Ok(Joined { docker: Docker::connect_with_transport(handover.clone()), handover: Some(handover) })
+}
+
+/// The runtime of every role but the shim.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")
+}
+
+/// Refuses to become the engine without root, before anything is touched.
+fn must_be_root() -> anyhow::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!(
+        "the engine needs root: namespaces, mounts, cgroups and network links can't be made without.\n\
+         Try `sudo boxyard`, or drive a Docker host instead: `boxyard -H unix:///var/run/docker.sock`"
+    )
+}
