@@ -37,9 +37,9 @@ impl Diagnostic {
         }
     }
 
-    /// Docker's words for a Dockerfile that does not parse.
+    /// Docker's words for a Dockerfile that does not parse, with the advice.
     pub fn parse_error(&self) -> String {
-        format!("dockerfile parse error on line {}: {}", self.lines.first, self.message)
+        format!("dockerfile parse error on line {}: {}", self.lines.first, self.sentence())
     }
 }
 

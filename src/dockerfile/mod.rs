@@ -4,14 +4,33 @@
 //! same instructions on the same lines and the same errors. Parsing never fails; it yields a tree and diagnostics.
 
 mod ast;
+pub mod complete;
 mod diagnostic;
+mod directive;
+mod duration;
 pub mod expand;
+pub mod glob;
+mod heredoc;
+pub mod ignore;
+mod instruction;
+pub mod keyword;
+mod lint;
+mod logical;
+mod parser;
+mod shell_pattern;
+mod suggest;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use ast::{
     ArgDeclaration, Base, Body, Command, Directive, Dockerfile, Flag, Healthcheck, Heredoc, Instruction, LineRange,
     Pair, Span, Stage, Transfer,
 };
 pub use diagnostic::{Diagnostic, Severity, Suggestion};
+pub use lint::{RULES, Rule, rule};
+pub use parser::parse;
 
 /// A parsed Dockerfile and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -27,10 +46,9 @@ impl Parsed {
     pub fn first_error(&self) -> Option<&Diagnostic> {
         self.diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error)
     }
-}
 
-/// Parses the text of a Dockerfile. Never fails: what can't be understood is told in the diagnostics.
-pub fn parse(text: &str) -> Parsed {
-    let _ = text;
-    todo!("the parser")
+    /// The lint warnings.
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning)
+    }
 }

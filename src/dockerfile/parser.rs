@@ -1,0 +1,98 @@
+//! Puts instructions together to a Dockerfile: directives, the preamble before the first FROM, stages.
+
+use super::Parsed;
+use super::ast::{Body, Dockerfile, Instruction, LineRange, Span, Stage};
+use super::diagnostic::{Diagnostic, Severity};
+use super::directive::directives;
+use super::instruction;
+use super::lint;
+use super::logical::{logical_lines, physical_lines};
+
+/// Parses the text of a Dockerfile. Never fails: what can't be understood is told in the diagnostics, and the rest is
+/// read on.
+///
+/// # Examples
+/// ```
+/// let parsed = boxyard::dockerfile::parse("FROM debian\nRUNN true\nCMD [\"sh\"]\n");
+/// assert_eq!(
+///     parsed.first_error().unwrap().parse_error(),
+///     "dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)"
+/// );
+/// assert_eq!(parsed.file.instructions.len(), 3);
+/// ```
+pub fn parse(text: &str) -> Parsed {
+    let lines = physical_lines(text);
+    let (directives, escape, mut diagnostics) = directives(&lines);
+    let logical = logical_lines(&lines, escape);
+    let mut instructions = Vec::with_capacity(logical.len());
+    let mut notes = lint::Notes::default();
+    for line in &logical {
+        instructions.push(instruction::read(line, escape, &mut diagnostics));
+        notes.blank_lines.extend(line.blank_line);
+    }
+    let stages = stages(&instructions);
+    refuse_strays(&instructions, &stages, &mut diagnostics);
+    if instructions.is_empty() {
+        diagnostics.push(Diagnostic {
+            lines: LineRange::at(1),
+            span: Span::default(),
+            severity: Severity::Error,
+            code: "EmptyDockerfile",
+            message: "file with no instructions".to_owned(),
+            suggestion: None,
+        });
+    }
+    let file = Dockerfile { directives, escape, instructions, stages };
+    lint::lint(text, &file, &notes, &mut diagnostics);
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, std::cmp::Reverse(diagnostic.severity)));
+    Parsed { file, diagnostics }
+}
+
+fn stages(instructions: &[Instruction]) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for (index, instruction) in instructions.iter().enumerate() {
+        // A FROM with an error still begins a stage: what follows belongs to it, not to the stage before.
+        if instruction.keyword == "FROM" {
+            let name = match &instruction.body {
+                Body::From(base) => base.name.as_ref().map(|name| name.to_lowercase()),
+                _ => None,
+            };
+            stages.push(Stage { index: stages.len(), name, instructions: index..index, lines: instruction.lines });
+        }
+        if let Some(stage) = stages.last_mut() {
+            stage.instructions.end = index + 1;
+            stage.lines.last = instruction.lines.last;
+        }
+    }
+    stages
+}
+
+/// Before the first FROM only ARG may stand.
+fn refuse_strays(instructions: &[Instruction], stages: &[Stage], diagnostics: &mut Vec<Diagnostic>) {
+    let end = stages.first().map_or(instructions.len(), |stage| stage.instructions.start);
+    for stray in instructions.iter().take(end) {
+        // An unknown instruction has its own error already; one is enough.
+        if stray.keyword != "ARG" && super::keyword::find(&stray.keyword).is_some() {
+            diagnostics.push(Diagnostic {
+                lines: stray.lines,
+                span: stray.keyword_span,
+                severity: Severity::Error,
+                code: "NoBuildStage",
+                message: "no build stage in current context".to_owned(),
+                suggestion: None,
+            });
+        }
+    }
+    let only_arguments =
+        !instructions.is_empty() && instructions.iter().all(|instruction| instruction.keyword == "ARG");
+    if let (true, Some(last)) = (only_arguments, instructions.last()) {
+        diagnostics.push(Diagnostic {
+            lines: last.lines,
+            span: last.keyword_span,
+            severity: Severity::Error,
+            code: "NoBuildStage",
+            message: "no build stage in current context".to_owned(),
+            suggestion: None,
+        });
+    }
+}
