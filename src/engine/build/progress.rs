@@ -3,10 +3,14 @@
 //! One build tells both, and the API picks by the client's `version`: [`BuildMessage::classic`] gives the JSON records of
 //! version 1, [`BuildMessage::trace`] those of version 2 (`moby.buildkit.trace`).
 
-use bollard_stubs::models as docker;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
+use super::protobuf;
 use crate::dockerfile::LineRange;
+use crate::engine::image::Progress;
 use crate::engine::{EngineError, ErrorKind};
 
 /// One step as BuildKit's clients see it. Sent again whenever something of it changes.
@@ -95,7 +99,7 @@ pub enum BuildMessage {
     /// Text of the classic builder, newline included where it has one.
     Text(String),
     /// Progress of a base image's pull, for the classic builder's clients.
-    Pull(Box<docker::CreateImageInfo>),
+    Pull(Box<Progress>),
     /// The finished image's ID (`sha256:…`).
     Image(String),
     /// It failed. The last message. Where it is also the first, the API answers with the kind's status.
@@ -121,12 +125,68 @@ impl From<EngineError> for BuildFailure {
 
 impl BuildMessage {
     /// The record for a client of version 1 (the classic builder); `None` where it has none for this message.
-    pub fn classic(&self) -> Option<serde_json::Value> {
-        todo!("the classic records")
+    pub fn classic(&self) -> Option<Value> {
+        match self {
+            BuildMessage::Vertex(_) | BuildMessage::Status(_) | BuildMessage::Log(_) | BuildMessage::Warning(_) => None,
+            BuildMessage::Text(text) => Some(json!({ "stream": text })),
+            BuildMessage::Pull(progress) => serde_json::to_value(progress).ok(),
+            BuildMessage::Image(id) => Some(json!({ "aux": { "ID": id } })),
+            BuildMessage::Failed(failure) => Some(failure.record()),
+        }
     }
 
     /// The record for a client of version 2 (BuildKit's trace); `None` where it has none for this message.
-    pub fn trace(&self) -> Option<serde_json::Value> {
-        todo!("the trace records")
+    pub fn trace(&self) -> Option<Value> {
+        let status = match self {
+            BuildMessage::Vertex(vertex) => protobuf::vertex(vertex),
+            BuildMessage::Status(status) => protobuf::status(status),
+            BuildMessage::Log(log) => protobuf::log(log),
+            BuildMessage::Warning(warning) => protobuf::warning(warning),
+            BuildMessage::Text(_) | BuildMessage::Pull(_) => return None,
+            BuildMessage::Image(id) => return Some(json!({ "id": "moby.image.id", "aux": { "ID": id } })),
+            BuildMessage::Failed(failure) => return Some(failure.record()),
+        };
+        Some(json!({ "id": "moby.buildkit.trace", "aux": BASE64_STANDARD.encode(status.into_bytes()) }))
+    }
+}
+
+impl BuildFailure {
+    fn record(&self) -> Value {
+        let mut detail = json!({ "message": self.message });
+        if let (Some(code), Some(detail)) = (self.code, detail.as_object_mut()) {
+            detail.insert("code".to_owned(), json!(code));
+        }
+        json!({ "errorDetail": detail, "error": self.message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_dockers_records() {
+        let failure = BuildFailure {
+            kind: ErrorKind::System,
+            message: "The command '/bin/sh -c false' returned a non-zero code: 1".into(),
+            code: Some(1),
+        };
+        assert_eq!(
+            BuildMessage::Failed(failure).classic().unwrap().to_string(),
+            r#"{"errorDetail":{"message":"The command '/bin/sh -c false' returned a non-zero code: 1","code":1},"error":"The command '/bin/sh -c false' returned a non-zero code: 1"}"#
+        );
+        assert_eq!(
+            BuildMessage::Text("Step 1/2 : FROM a\n".into()).classic().unwrap().to_string(),
+            r#"{"stream":"Step 1/2 : FROM a\n"}"#
+        );
+    }
+
+    #[test]
+    fn the_clients_decoder_reads_what_is_written() {
+        let vertex = Vertex { digest: "sha256:1".into(), name: "[1/2] FROM a".into(), ..Vertex::default() };
+        let record = BuildMessage::Vertex(vertex).trace().unwrap();
+        assert_eq!(record["id"], "moby.buildkit.trace");
+        assert!(record["aux"].is_string());
+        assert_eq!(BuildMessage::Text("x".into()).trace(), None);
     }
 }
