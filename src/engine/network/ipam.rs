@@ -33,6 +33,11 @@ impl Subnet {
         self.prefix
     }
 
+    /// Its netmask.
+    pub fn mask(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(mask(self.prefix))
+    }
+
     /// Its last address, the broadcast address.
     pub fn last(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.base.to_bits() | !mask(self.prefix))
