@@ -8,7 +8,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -40,11 +40,15 @@ impl Kernel {
     }
 
     /// Puts `work` in the queue, now; the future only waits for its outcome. Dropping the future does not stop the work.
-    pub fn submit<T: Send + 'static>(
+    pub fn submit<T, W>(
         &self,
         step: &'static str,
-        work: impl FnOnce(&mut Host) -> Result<T, NetworkError> + Send + 'static,
-    ) -> impl Future<Output = Result<T, NetworkError>> + Send + use<T> {
+        work: W,
+    ) -> impl Future<Output = Result<T, NetworkError>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Host) -> Result<T, NetworkError> + Send + 'static,
+    {
         let (answer, outcome) = oneshot::channel();
         // A send that fails drops the job and with it `answer`, which the future reports.
         let _ = self.jobs.send(Box::new(move |host| {
@@ -86,7 +90,7 @@ pub struct LinkPlan {
     /// The name of the container's end.
     pub interface: String,
     /// The container's namespace.
-    pub netns: OwnedFd,
+    pub netns: Arc<OwnedFd>,
     /// The container's end's link-layer address.
     pub mac: MacAddr,
     /// The container's end's address.
@@ -150,6 +154,18 @@ impl Host {
         outcome
     }
 
+    /// Removes a link; that there is none is success.
+    pub fn delete_link(&mut self, name: &str) -> Result<(), NetworkError> {
+        self.route.delete_link(name).map_err(NetworkError::kernel("remove link", name))
+    }
+
+    /// Removes all links whose name `is_doomed`; goes on where one is refused, and then tells of the first refusal.
+    pub fn remove_links(&mut self, is_doomed: impl Fn(&str) -> bool) -> Result<(), NetworkError> {
+        let names = self.route.link_names().map_err(NetworkError::kernel("list links of", "the host"))?;
+        let outcomes: Vec<_> = names.iter().filter(|name| is_doomed(name)).map(|name| self.delete_link(name)).collect();
+        outcomes.into_iter().collect()
+    }
+
     fn try_attach(&mut self, plan: &LinkPlan) -> Result<(), NetworkError> {
         let bridge =
             self.route.index(&plan.bridge).map_err(NetworkError::kernel("find bridge", plan.bridge.as_str()))?;
@@ -185,7 +201,11 @@ fn configure(plan: &LinkPlan) -> io::Result<()> {
         // A /proc/sys that can't be written (an outer container) leaves it with a link-local address, which harms nobody.
         let _ = fs::write(&ipv6, "1");
     }
+    // Coming up with its address, it tells its neighbours (gratuitous ARP): one of them may know another's link-layer
+    // address by the same IP address.
+    let _ = fs::write(PathBuf::from("/proc/sys/net/ipv4/conf").join(interface).join("arp_notify"), "1");
     route.add_address(index, plan.ip, plan.prefix)?;
+    route.set_up(index)?;
     match plan.gateway {
         Some(gateway) => route.add_default_route(index, gateway),
         None => Ok(()),

@@ -107,9 +107,7 @@ pub fn replace(table: &str, bridges: &[Bridge], published: &[Publication]) -> Ba
         base("postrouting", Hook::NatPostrouting, SRCNAT),
     ]);
     commands.extend(fixed_rules().into_iter().map(|(chain, rule)| Command::AddRule(chain, rule)));
-    commands.extend(
-        bridges.iter().flat_map(masquerading).map(|rule| Command::AddRule("postrouting", rule)),
-    );
+    commands.extend(bridges.iter().flat_map(masquerading).map(|rule| Command::AddRule("postrouting", rule)));
     Batch { table: table.to_owned(), commands }
 }
 
@@ -141,13 +139,10 @@ fn elements(ports: &[Publication]) -> Vec<(&'static str, Vec<(Vec<Key>, Vec<Key>
         (key, value(port))
     };
     let wide = |port: &&Publication| (vec![Key::Protocol(port.protocol), Key::Port(port.host_port)], value(port));
-    [
-        (PUBLISHED.name, one.iter().map(exact).collect::<Vec<_>>()),
-        (PUBLISHED_ANY.name, any.iter().map(wide).collect()),
-    ]
-    .into_iter()
-    .filter(|(_, elements)| !elements.is_empty())
-    .collect()
+    [(PUBLISHED.name, one.iter().map(exact).collect::<Vec<_>>()), (PUBLISHED_ANY.name, any.iter().map(wide).collect())]
+        .into_iter()
+        .filter(|(_, elements)| !elements.is_empty())
+        .collect()
 }
 
 fn loopback() -> Subnet {

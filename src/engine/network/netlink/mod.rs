@@ -8,6 +8,6 @@ mod message;
 mod route;
 mod socket;
 
-pub(super) use message::{Message, attributes};
+pub(super) use message::Message;
 pub(super) use route::{BridgePort, LinkPeer, RouteSocket, VethPair};
-pub(super) use socket::{Refusal, Socket};
+pub(super) use socket::Socket;

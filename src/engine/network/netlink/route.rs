@@ -75,7 +75,8 @@ impl RouteSocket {
         ignore(self.one(link), libc::EEXIST)
     }
 
-    /// Makes a pair of interfaces, both up, each in its place.
+    /// Makes a pair of interfaces, each in its place. This end is up; the other can't be before both exist (the kernel
+    /// answers `ENOTCONN`), and has to be brought up in its namespace.
     pub fn create_veth(&mut self, pair: &VethPair<'_>) -> io::Result<()> {
         let mut link = link_message(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, 0, UP);
         link.text(libc::IFLA_IFNAME, pair.name).native(libc::IFLA_MASTER, pair.bridge);
@@ -85,7 +86,7 @@ impl RouteSocket {
         link.nested(libc::IFLA_LINKINFO, |info| {
             info.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, |data| {
                 data.nested(VETH_INFO_PEER, |peer| {
-                    peer.raw(&link_header(0, UP));
+                    peer.raw(&link_header(0, 0));
                     peer.text(libc::IFLA_IFNAME, pair.peer.name)
                         .attribute(libc::IFLA_ADDRESS, &pair.peer.mac.0)
                         .attribute(libc::IFLA_NET_NS_FD, &pair.peer.netns.as_raw_fd().to_ne_bytes());

@@ -31,19 +31,18 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens a `NETLINK_ROUTE` socket.
+    /// Opens a `NETLINK_ROUTE` socket (protocol 0).
     pub fn route() -> io::Result<Self> {
-        Self::open(netlink::ROUTE)
+        Self::open(None)
     }
 
     /// Opens a `NETLINK_NETFILTER` socket.
     pub fn netfilter() -> io::Result<Self> {
-        Self::open(netlink::NETFILTER)
+        Self::open(Some(netlink::NETFILTER))
     }
 
-    fn open(protocol: Protocol) -> io::Result<Self> {
-        let fd =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
+    fn open(protocol: Option<Protocol>) -> io::Result<Self> {
+        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; ANSWER] })
     }
@@ -146,7 +145,8 @@ impl Socket {
             // The datagram must fit the socket's buffer (212,992 bytes by default, doubled for bookkeeping).
             let _ = sockopt::set_socket_send_buffer_size_force(&self.fd, datagram.len() * 2);
         }
-        rustix::net::send(&self.fd, &datagram, SendFlags::empty())
+        let kernel = netlink::SocketAddrNetlink::new(0, 0);
+        rustix::net::sendto(&self.fd, &datagram, SendFlags::empty(), &kernel)
             .map_err(|errno| Refusal { index: 0, error: errno.into() })?;
         Ok(first)
     }
