@@ -4,3 +4,7 @@
 
 pub mod readiness;
 pub mod spawn;
+pub mod bpf;
+pub mod mount;
+pub mod process;
+pub mod rights;

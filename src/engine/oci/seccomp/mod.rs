@@ -8,3 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Filter {
     instructions: Vec<u64>,
 }
+
+impl Filter {
+    /// The instructions, as the kernel reads them.
+    pub fn instructions(&self) -> &[u64] {
+        &self.instructions
+    }
+}
