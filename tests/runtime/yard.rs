@@ -97,8 +97,8 @@ impl Yard {
 }
 
 fn busybox() -> &'static Path {
-    let places = ["/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"];
-    places.iter().map(Path::new).find(|path| path.exists()).expect("a static busybox (Debian: busybox-static)")
+    const PLACES: [&str; 3] = ["/bin/busybox", "/usr/bin/busybox", "/usr/local/bin/busybox"];
+    PLACES.iter().map(Path::new).find(|path| path.exists()).expect("a static busybox (Debian: busybox-static)")
 }
 
 pub fn piped() -> (OwnedFd, Stdio) {
