@@ -20,7 +20,8 @@ fn a_shell_runs() {
 
 fn it_is_alone_in_its_namespaces() {
     let yard = Yard::new("alone");
-    let outcome = yard.sh("echo $$; hostname; ls -1 /sys/class/net; ls / ; cat /proc/self/cgroup; mount; ls -l /dev; ps");
+    let outcome =
+        yard.sh("echo $$; hostname; ls -1 /sys/class/net; ls / ; cat /proc/self/cgroup; mount; ls -l /dev; ps");
     println!("{}", outcome.output);
     assert!(outcome.output.starts_with("1\nyard\nlo\n"), "{}", outcome.output);
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use boxyard::engine::layer::OverlayStack;
 use boxyard::engine::oci::{
-    CapSet, CgroupPlan, DeviceKind, DevicePlan, Limits, LaunchPlan, MountKind, MountPlan, NamespacePlan, NetNs,
+    CapSet, CgroupPlan, DeviceKind, DevicePlan, LaunchPlan, Limits, MountKind, MountPlan, NamespacePlan, NetNs,
     ProcessPlan, RootPlan, SeccompPlan,
 };
-use boxyard::engine::runtime::{self, Cgroups, ExecTarget, HostFacts, Running, StepError, Stdio};
+use boxyard::engine::runtime::{self, Cgroups, ExecTarget, HostFacts, Running, Stdio, StepError};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 /// A root made of busybox, its own cgroup, and a plan.
@@ -34,10 +34,14 @@ impl Yard {
             fs::create_dir_all(at(directory)).expect("a directory");
         }
         fs::copy(busybox(), at("lower/bin/busybox")).expect("busybox");
-        for program in ["sh", "cat", "id", "ls", "mount", "hostname", "env", "pwd", "stat", "readlink", "sleep", "kill", "tty", "true", "grep", "test", "stty", "mknod", "touch", "echo", "head", "ip", "ps"] {
+        for program in [
+            "sh", "cat", "id", "ls", "mount", "hostname", "env", "pwd", "stat", "readlink", "sleep", "kill", "tty",
+            "true", "grep", "test", "stty", "mknod", "touch", "echo", "head", "ip", "ps",
+        ] {
             std::os::unix::fs::symlink("busybox", at("lower/bin").join(program)).expect("a link");
         }
-        fs::write(at("lower/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n").expect("passwd");
+        fs::write(at("lower/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
+            .expect("passwd");
         fs::write(at("lower/etc/group"), "root:x:0:\napp:x:1000:\naudio:x:29:app\n").expect("group");
         let stack = OverlayStack { lowers: vec![at("lower")], upper: at("upper"), work: at("work") };
         Self { plan: plan(name, stack), temp }
@@ -146,7 +150,8 @@ fn plan(name: &str, stack: OverlayStack) -> LaunchPlan {
         seccomp: SeccompPlan::Unconfined,
         ..ProcessPlan::default()
     };
-    let own = |target: &str, kind: MountKind| MountPlan { target: target.into(), kind, flags: Default::default() }.hardened();
+    let own =
+        |target: &str, kind: MountKind| MountPlan { target: target.into(), kind, flags: Default::default() }.hardened();
     let mut dev = MountPlan::tmpfs("/dev", ["mode=755", "size=65536k"]);
     dev.flags.nosuid = true;
     let mounts = vec![
