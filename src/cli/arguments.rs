@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::verb::Verb;
+
 /// A full-screen terminal workbench for containers that brings its own engine.
 ///
 /// Without a command it opens the screen: on its own engine (which starts in this process, or is joined where it runs
@@ -46,11 +48,27 @@ pub struct Roots {
 pub enum Role {
     /// Run the engine without a screen, for servers and other Docker clients
     Serve(Serve),
+    /// Open the screen on a small living scene, made from nothing but this host's own programs
+    Demo(Demo),
     /// Print a completion script for a shell
     Completion {
         /// For which shell
         shell: Shell,
     },
+    /// A verb on containers, images, networks or volumes.
+    #[command(flatten)]
+    Verb(Verb),
+}
+
+/// How to show the demo.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Remove all that an earlier demo made
+    #[arg(long)]
+    pub clean: bool,
+    /// Only make the scene; do not open the screen
+    #[arg(long, conflicts_with = "clean")]
+    pub no_screen: bool,
 }
 
 /// How to serve.

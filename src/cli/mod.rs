@@ -1,5 +1,23 @@
 //! The command line: what can be typed, and the verbs. Each verb is client calls plus printing.
+//!
+//! Verbs carry docker's names, flags and output, so that habits and scripts hold; the engine they reach is chosen by who
+//! composes the process.
 
 mod arguments;
+mod build;
+mod create;
+mod filters;
+mod images;
+mod lifecycle;
+mod lists;
+mod run;
+mod session;
+mod system;
+mod table;
+mod terminal;
+mod verb;
+mod words;
 
-pub use arguments::{Arguments, Role, Roots, Serve, print_completion};
+pub use arguments::{Arguments, Demo, Role, Roots, Serve, print_completion};
+pub use verb::{Verb, perform};
+pub use words::causes;

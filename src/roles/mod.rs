@@ -2,10 +2,12 @@
 //!
 //! All that need an engine get it in one way ([`handover`]): they join the one that runs, or become it.
 
+mod demo;
 mod embedded;
 mod handover;
 mod logging;
 mod serve;
+mod verbs;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,16 +22,18 @@ use handover::Handover;
 
 /// Plays the role that `arguments` name and tells how it ended.
 pub fn play(arguments: Arguments) -> ExitCode {
-    let outcome = match arguments.role {
-        Some(Role::Serve(serve)) => serve::play(&arguments.roots, &serve),
+    let outcome = match &arguments.role {
+        Some(Role::Serve(serve)) => serve::play(&arguments.roots, serve),
+        Some(Role::Demo(demo)) => demo::play(&arguments, demo),
+        Some(Role::Verb(verb)) => verbs::play(&arguments, verb),
         Some(Role::Completion { shell }) => {
-            boxyard::cli::print_completion(shell);
+            boxyard::cli::print_completion(*shell);
             Ok(ExitCode::SUCCESS)
         }
         None => bail_out("the screen is not built in yet"),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("boxyard: {error:#}");
+        eprintln!("boxyard: {}", boxyard::cli::causes(&error));
         ExitCode::FAILURE
     })
 }

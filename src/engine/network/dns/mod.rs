@@ -6,6 +6,5 @@
 mod config;
 mod server;
 
-pub(super) use config::write_table;
 pub use config::{DnsConfig, NameTable};
 pub use server::{Interest, Server};

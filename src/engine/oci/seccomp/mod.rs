@@ -8,10 +8,3 @@ use serde::{Deserialize, Serialize};
 pub struct Filter {
     instructions: Vec<u64>,
 }
-
-impl Filter {
-    /// The instructions, as the kernel reads them.
-    pub fn instructions(&self) -> &[u64] {
-        &self.instructions
-    }
-}
