@@ -6,6 +6,7 @@
 mod arguments;
 mod build;
 mod create;
+pub mod demo;
 mod filters;
 mod images;
 mod lifecycle;

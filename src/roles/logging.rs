@@ -1,7 +1,7 @@
 //! Where log lines go: standard error, or a file while the screen has the terminal.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -20,6 +20,7 @@ pub fn to_stderr(default: &str) {
 
 /// Logs to `boxyard.log` in the run root. Where that can't be written nothing is logged: a screen is no worse for it.
 pub fn to_file(run: &Path) {
+    let _ = fs::DirBuilder::new().recursive(true).mode(0o711).create(run);
     let path = run.join("boxyard.log");
     if fs::metadata(&path).is_ok_and(|found| found.len() > FILE_LIMIT) {
         let _ = fs::rename(&path, run.join("boxyard.log.1"));

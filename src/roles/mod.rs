@@ -6,6 +6,7 @@ mod demo;
 mod embedded;
 mod handover;
 mod logging;
+mod screen;
 mod serve;
 mod verbs;
 
@@ -30,16 +31,12 @@ pub fn play(arguments: Arguments) -> ExitCode {
             boxyard::cli::print_completion(*shell);
             Ok(ExitCode::SUCCESS)
         }
-        None => bail_out("the screen is not built in yet"),
+        None => screen::play(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("boxyard: {}", boxyard::cli::causes(&error));
         ExitCode::FAILURE
     })
-}
-
-fn bail_out(words: &'static str) -> anyhow::Result<ExitCode> {
-    bail!(words)
 }
 
 /// The engine's identity, from paths as a person wrote them.
