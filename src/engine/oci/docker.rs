@@ -1,11 +1,23 @@
 //! Docker's container and host configs to a launch plan.
+//!
+//! What a person asked for is checked here, in Docker's words, before anything is made. An option that we do not carry
+//! out is refused by its name; none is passed over in silence.
+
+mod devices;
+mod limits;
+mod mounts;
+mod namespaces;
+mod rights;
 
 use bollard_stubs::models as docker;
 
-use super::{LaunchPlan, MountPlan, NetNs, ProcessPlan};
+use super::{CgroupPlan, ConsoleSize, LaunchPlan, MountPlan, NetNs, ProcessPlan, RootPlan, Sharing};
 use crate::engine::EngineError;
 use crate::engine::layer::OverlayStack;
 use crate::engine::runtime::HostFacts;
+
+/// Where programs are looked for when neither image nor person says: Docker's default.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a plan is made from.
 #[derive(Debug, Clone)]
@@ -57,8 +69,40 @@ pub struct ExecInput<'a> {
 /// # Errors
 /// `InvalidParameter` in Docker's words for what makes no sense or what we do not support, by its name.
 pub fn plan(input: &PlanInput<'_>) -> Result<LaunchPlan, EngineError> {
-    let _ = input;
-    todo!()
+    let PlanInput { config, host_config, host, .. } = *input;
+    refuse_unsupported(host_config)?;
+    let is_privileged = host_config.privileged.unwrap_or(false);
+    let security = rights::security(host_config)?;
+    let namespaces = namespaces::plan(input)?;
+    let parent = host_config.cgroup_parent.as_deref().filter(|parent| !parent.is_empty());
+    let (masked_paths, readonly_paths) = rights::hidden_paths(host_config, &security, host);
+    Ok(LaunchPlan {
+        id: input.id.to_owned(),
+        root: RootPlan::Overlay(input.root.clone()),
+        readonly_root: host_config.readonly_rootfs.unwrap_or(false),
+        mounts: mounts::plan(input, &namespaces, &security)?,
+        process: process(config, host_config, host)?,
+        hostname: filled(config.hostname.as_ref()).filter(|_| namespaces.uts == Sharing::Private),
+        domainname: filled(config.domainname.as_ref()).filter(|_| namespaces.uts == Sharing::Private),
+        sysctls: namespaces::sysctls(host_config, &namespaces)?,
+        namespaces,
+        cgroup: CgroupPlan {
+            layout: host.cgroups.clone(),
+            path: cgroup_path(parent.unwrap_or(&input.cgroup_parent), input.id)?,
+            limits: limits::plan(host_config, host, is_privileged)?,
+        },
+        devices: devices::plan(host_config)?,
+        masked_paths,
+        readonly_paths,
+    })
+}
+
+/// The limits of a host config alone, for a live update.
+///
+/// # Errors
+/// As [`plan`].
+pub fn limits(host_config: &docker::HostConfig, host: &HostFacts) -> Result<super::Limits, EngineError> {
+    limits::resources(host_config, host)
 }
 
 /// The plan of a further process in a running container.
@@ -66,6 +110,183 @@ pub fn plan(input: &PlanInput<'_>) -> Result<LaunchPlan, EngineError> {
 /// # Errors
 /// As [`plan`].
 pub fn exec_plan(input: &ExecInput<'_>) -> Result<ProcessPlan, EngineError> {
-    let _ = input;
-    todo!()
+    let ExecInput { config, host_config, exec, host } = *input;
+    let args = exec.cmd.clone().unwrap_or_default();
+    if args.is_empty() {
+        return Err(EngineError::invalid("No exec command specified"));
+    }
+    let tty = exec.tty.unwrap_or(false);
+    let container = process_with(config, host_config, host, args, tty)?;
+    let capabilities = match exec.privileged {
+        Some(true) => host.capabilities,
+        _ => container.capabilities,
+    };
+    let mut env = container.env;
+    override_env(&mut env, exec.env.as_deref().unwrap_or_default())?;
+    Ok(ProcessPlan {
+        env,
+        cwd: match filled(exec.working_dir.as_ref()) {
+            Some(cwd) => absolute(cwd)?,
+            None => container.cwd,
+        },
+        user: filled(exec.user.as_ref()).unwrap_or(container.user),
+        capabilities,
+        console_size: console_size(exec.console_size.as_deref()),
+        ..container
+    })
 }
+
+fn process(
+    config: &docker::ContainerConfig,
+    host_config: &docker::HostConfig,
+    host: &HostFacts,
+) -> Result<ProcessPlan, EngineError> {
+    let mut args = config.entrypoint.clone().unwrap_or_default();
+    args.extend(config.cmd.clone().unwrap_or_default());
+    if args.is_empty() {
+        return Err(EngineError::invalid("no command specified"));
+    }
+    process_with(config, host_config, host, args, config.tty.unwrap_or(false))
+}
+
+fn process_with(
+    config: &docker::ContainerConfig,
+    host_config: &docker::HostConfig,
+    host: &HostFacts,
+    args: Vec<String>,
+    tty: bool,
+) -> Result<ProcessPlan, EngineError> {
+    let security = rights::security(host_config)?;
+    let capabilities = rights::capabilities(host_config, host)?;
+    Ok(ProcessPlan {
+        args,
+        env: environment(config, host_config, host, tty)?,
+        cwd: absolute(filled(config.working_dir.as_ref()).unwrap_or_else(|| "/".to_owned()))?,
+        user: config.user.clone().unwrap_or_default(),
+        additional_groups: host_config.group_add.clone().unwrap_or_default(),
+        tty,
+        console_size: console_size(host_config.console_size.as_deref()),
+        capabilities,
+        ambient: super::CapSet::EMPTY,
+        no_new_privileges: security.no_new_privileges,
+        rlimits: rights::rlimits(host_config)?,
+        oom_score_adj: oom_score(host_config)?,
+        umask: None,
+        seccomp: rights::seccomp(host_config, &security, capabilities, host)?,
+        apparmor: security.apparmor.filter(|_| host.has_apparmor),
+    })
+}
+
+/// Docker's order: the defaults, then what the config says, in its place.
+fn environment(
+    config: &docker::ContainerConfig,
+    host_config: &docker::HostConfig,
+    host: &HostFacts,
+    tty: bool,
+) -> Result<Vec<String>, EngineError> {
+    let is_hosts_name = host_config.uts_mode.as_deref() == Some("host");
+    let name = if is_hosts_name { host.hostname.clone() } else { config.hostname.clone().unwrap_or_default() };
+    let mut env = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={name}")];
+    if tty {
+        env.push("TERM=xterm".to_owned());
+    }
+    override_env(&mut env, config.env.as_deref().unwrap_or_default())?;
+    Ok(env)
+}
+
+/// Puts `changes` into `env`: `NAME=value` replaces or is added, `NAME` alone takes the variable away.
+fn override_env(env: &mut Vec<String>, changes: &[String]) -> Result<(), EngineError> {
+    for change in changes {
+        let (name, has_value) = change.split_once('=').map_or((change.as_str(), false), |(name, _)| (name, true));
+        if name.is_empty() {
+            return Err(EngineError::invalid(format!("invalid environment variable: {change}")));
+        }
+        let place = env.iter().position(|entry| entry.split('=').next() == Some(name));
+        match (place.and_then(|place| env.get_mut(place)), place) {
+            (Some(entry), _) if has_value => entry.clone_from(change),
+            (_, Some(place)) => drop(env.remove(place)),
+            (_, None) if has_value => env.push(change.clone()),
+            (_, None) => {}
+        }
+    }
+    Ok(())
+}
+
+fn absolute(cwd: String) -> Result<String, EngineError> {
+    if cwd.starts_with('/') {
+        return Ok(cwd);
+    }
+    Err(EngineError::invalid(format!("the working directory '{cwd}' is invalid, it needs to be an absolute path")))
+}
+
+/// `[rows, columns]`; zeros are none.
+fn console_size(size: Option<&[usize]>) -> Option<ConsoleSize> {
+    let &[rows, cols] = size? else { return None };
+    let (rows, cols) = (u16::try_from(rows).ok()?, u16::try_from(cols).ok()?);
+    (rows > 0 && cols > 0).then_some(ConsoleSize { rows, cols })
+}
+
+fn oom_score(host_config: &docker::HostConfig) -> Result<Option<i32>, EngineError> {
+    match host_config.oom_score_adj {
+        None | Some(0) => Ok(None),
+        Some(score @ -1000..=1000) => Ok(i32::try_from(score).ok()),
+        Some(score) => {
+            Err(EngineError::invalid(format!("Invalid value {score}, range for oom score adj is [-1000, 1000]")))
+        }
+    }
+}
+
+/// `<parent>/<id>`, relative to each hierarchy.
+fn cgroup_path(parent: &str, id: &str) -> Result<String, EngineError> {
+    let is_up = |part: &str| part == "..";
+    if parent.split('/').any(is_up) {
+        return Err(EngineError::invalid(format!("invalid cgroup parent: {parent}")));
+    }
+    let parts: Vec<&str> = parent.split('/').filter(|part| !part.is_empty() && *part != ".").chain([id]).collect();
+    Ok(parts.join("/"))
+}
+
+fn refuse_unsupported(host_config: &docker::HostConfig) -> Result<(), EngineError> {
+    let refuse = |words: String| Err(EngineError::invalid(words));
+    if let Some(runtime) = filled(host_config.runtime.as_ref()).filter(|name| name != "boxyard") {
+        return refuse(format!("unknown or invalid runtime name: {runtime}"));
+    }
+    if host_config.init == Some(true) {
+        return refuse(
+            "--init is not supported yet: the container's own first process must reap its children".to_owned(),
+        );
+    }
+    if host_config.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
+        return refuse("--storage-opt is not supported: the size of a container's root can't be limited".to_owned());
+    }
+    if let Some(requests) = host_config.device_requests.as_ref().filter(|requests| !requests.is_empty()) {
+        let first = requests.first();
+        let driver = first.and_then(|request| request.driver.as_deref()).unwrap_or_default();
+        let capabilities = first.and_then(|request| request.capabilities.clone()).unwrap_or_default();
+        let capabilities: Vec<String> = capabilities.iter().map(|all| format!("[{}]", all.join(" "))).collect();
+        let list = capabilities.join(" ");
+        return refuse(format!("could not select device driver \"{driver}\" with capabilities: [{list}]"));
+    }
+    let isolation = host_config.isolation.map(|isolation| isolation.to_string()).unwrap_or_default();
+    if !["", "default"].contains(&isolation.as_str()) {
+        return refuse(format!("invalid isolation mode \"{isolation}\": only default is supported on Linux"));
+    }
+    let of_windows = [
+        ("--cpu-count", host_config.cpu_count),
+        ("--cpu-percent", host_config.cpu_percent),
+        ("--io-maxiops", host_config.io_maximum_iops),
+        ("--io-maxbandwidth", host_config.io_maximum_bandwidth),
+    ];
+    match of_windows.iter().find(|(_, value)| value.is_some_and(|value| value != 0)) {
+        Some((name, _)) => refuse(format!("{name} is for Windows containers only")),
+        None => Ok(()),
+    }
+}
+
+/// A string that says something.
+fn filled(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
+}
+
+#[cfg(test)]
+mod tests;
