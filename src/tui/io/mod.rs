@@ -1,0 +1,224 @@
+//! Carries out effects on tokio, and keeps open the streams the model wants. Answers come back as events.
+//!
+//! Nothing here decides anything: what to do is in the effect, what an answer means is in the reducer.
+
+mod jobs;
+mod streams;
+mod watch;
+
+use super::effect::{Effect, Refresh, Wants};
+use super::event::{EngineFacts, Event, Link, Listing, Usage};
+use super::job::{Failure, Job, WorkId};
+use super::model::log::LogWant;
+use crate::client::query_parameters::{ListContainersOptions, ListImagesOptions};
+use crate::client::{Docker, Error};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+
+/// A task that ends when this is dropped.
+struct Task(AbortHandle);
+
+impl Task {
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task(tokio::spawn(future).abort_handle())
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The hands of the screen.
+pub struct Runner {
+    client: Docker,
+    events: UnboundedSender<Event>,
+    works: HashMap<WorkId, (Job, Task)>,
+    stats: BTreeMap<String, Task>,
+    logs: Option<(LogWant, Task)>,
+    wants: Wants,
+    detail: Option<Task>,
+    _watch: Task,
+}
+
+impl Runner {
+    /// Begins to watch the engine.
+    pub fn new(client: Docker, events: UnboundedSender<Event>) -> Runner {
+        let watch = Task::spawn(watch::watch(client.clone(), events.clone()));
+        Runner {
+            client,
+            events,
+            works: HashMap::new(),
+            stats: BTreeMap::new(),
+            logs: None,
+            wants: Wants::default(),
+            detail: None,
+            _watch: watch,
+        }
+    }
+
+    /// Begins one effect. Those of the terminal itself (copy, repaint, quit) are the caller's.
+    pub fn run(&mut self, effect: Effect) {
+        let (client, events) = (self.client.clone(), self.events.clone());
+        match effect {
+            Effect::Start(id, job) => {
+                let asked = job.clone();
+                let task = Task::spawn(async move {
+                    let result = jobs::run(&client, &job, |progress| {
+                        let _ = events.send(Event::Progress(id, progress));
+                    });
+                    let result = result.await;
+                    let _ = events.send(Event::Finished(id, job, result));
+                });
+                self.works.retain(|_, (_, task)| !task.0.is_finished());
+                self.works.insert(id, (asked, task));
+            }
+            Effect::Cancel(id) => {
+                if let Some((job, task)) = self.works.remove(&id)
+                    && !task.0.is_finished()
+                {
+                    let _ = events.send(Event::Finished(id, job, Err(Failure::cancelled())));
+                }
+            }
+            Effect::Refresh(refresh) => {
+                tokio::spawn(async move {
+                    if let Ok(listing) = refresh_one(&client, refresh).await {
+                        let _ = events.send(Event::Listed(listing));
+                    }
+                });
+            }
+            Effect::Shell(effect) => {
+                tokio::spawn(super::shell::run(effect, client, events));
+            }
+            Effect::Workbench(effect) => {
+                tokio::spawn(super::workbench::run(effect, client, events));
+            }
+            Effect::Copy(_) | Effect::Repaint | Effect::Quit => {}
+        }
+    }
+
+    /// Opens and closes streams until they are those that are wanted.
+    pub fn want(&mut self, wants: Wants) {
+        if wants == self.wants && !self.stats.values().any(|task| task.0.is_finished()) {
+            return;
+        }
+        self.stats.retain(|id, task| wants.stats.contains(id) && !task.0.is_finished());
+        for id in &wants.stats {
+            if !self.stats.contains_key(id) {
+                let task = streams::stats(self.client.clone(), id.clone(), self.events.clone());
+                self.stats.insert(id.clone(), Task::spawn(task));
+            }
+        }
+        if self.logs.as_ref().map(|(want, _)| want) != wants.logs.as_ref() {
+            self.logs = wants.logs.clone().map(|want| {
+                let task = streams::logs(self.client.clone(), want.clone(), self.events.clone());
+                (want, Task::spawn(task))
+            });
+        }
+        if wants.detail != self.wants.detail {
+            self.detail = wants
+                .detail
+                .clone()
+                .map(|key| Task::spawn(streams::detail(self.client.clone(), key, self.events.clone())));
+        }
+        self.wants = wants;
+    }
+}
+
+/// What a call failed with, for a person.
+fn failure(error: &Error) -> Failure {
+    Failure { why: error.to_string(), status: error.status_code().unwrap_or(0), is_cancelled: false }
+}
+
+/// Reads one list.
+async fn refresh_one(client: &Docker, refresh: Refresh) -> Result<Listing, Error> {
+    match refresh {
+        Refresh::Containers => Ok(Listing::Containers(containers(client, &[]).await?)),
+        Refresh::SomeContainers(asked) => {
+            let found = containers(client, &asked).await?;
+            Ok(Listing::ContainersPart { asked, found })
+        }
+        Refresh::Images => {
+            let options = ListImagesOptions { shared_size: true, ..Default::default() };
+            Ok(Listing::Images(client.list_images(Some(options)).await?))
+        }
+        Refresh::Volumes => Ok(Listing::Volumes(client.list_volumes(None).await?.volumes.unwrap_or_default())),
+        Refresh::Networks => Ok(Listing::Networks(client.list_networks(None).await?)),
+        Refresh::Usage => Ok(Listing::Usage(usage(client).await?)),
+    }
+}
+
+async fn containers(client: &Docker, ids: &[String]) -> Result<Vec<crate::client::models::ContainerSummary>, Error> {
+    let filters = (!ids.is_empty()).then(|| HashMap::from([("id".to_owned(), ids.to_vec())]));
+    client.list_containers(Some(ListContainersOptions { all: true, filters, ..Default::default() })).await
+}
+
+/// Sizes, which the engine must walk for.
+async fn usage(client: &Docker) -> Result<Usage, Error> {
+    let mut usage = Usage::default();
+    let sized = ListContainersOptions { all: true, size: true, ..Default::default() };
+    for container in client.list_containers(Some(sized)).await? {
+        if let (Some(id), Some(size)) = (container.id, container.size_rw) {
+            usage.containers.push((id, size.max(0) as u64));
+        }
+    }
+    let answer = client.df(None).await?;
+    usage.build_cache = answer.build_cache_usage.and_then(|cache| cache.total_size).unwrap_or(0).max(0) as u64;
+    Ok(usage)
+}
+
+/// What the engine is. Also the first sign of life.
+async fn facts(client: &Docker) -> Result<EngineFacts, Error> {
+    let version = client.version().await?;
+    let info = client.info().await?;
+    let yard = client.yard().await.ok();
+    let product = if yard.is_some() { "boxyard" } else { "docker" };
+    Ok(EngineFacts {
+        version: format!("{product} {}", version.version.unwrap_or_default()),
+        api_version: version.api_version.unwrap_or_default(),
+        root: yard.as_ref().map(|yard| yard.root.clone()).or(info.docker_root_dir).unwrap_or_default(),
+        cpus: info.ncpu.unwrap_or_default().max(0) as u32,
+        memory: info.mem_total.unwrap_or_default().max(0) as u64,
+        is_boxyard: yard.is_some(),
+        os: info.operating_system.unwrap_or_default(),
+    })
+}
+
+/// Sends all lists at once, each as it comes.
+async fn read_all(client: &Docker, events: &UnboundedSender<Event>) -> Result<(), Error> {
+    let read = |refresh: Refresh| async move {
+        let listing = refresh_one(client, refresh).await?;
+        let _ = events.send(Event::Listed(listing));
+        Ok::<(), Error>(())
+    };
+    let facts = async {
+        let facts = facts(client).await?;
+        let _ = events.send(Event::Listed(Listing::Facts(facts)));
+        Ok::<(), Error>(())
+    };
+    let results = tokio::join!(
+        read(Refresh::Containers),
+        read(Refresh::Images),
+        read(Refresh::Volumes),
+        read(Refresh::Networks),
+        facts
+    );
+    // One list that an engine cannot give must not keep the others from the screen.
+    let results = [results.0, results.1, results.2, results.3, results.4];
+    match results.into_iter().find(|result| matches!(result, Err(error) if error.is_disconnected())) {
+        Some(error) => error,
+        None => Ok(()),
+    }
+}
+
+/// Waits longer after each failure: 0.2 s, doubling, 5 s at most.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(200u64.saturating_mul(1 << failures.min(5))).min(Duration::from_secs(5))
+}
+
+fn down(error: &Error) -> Event {
+    Event::Link(Link::Down { why: error.to_string() })
+}

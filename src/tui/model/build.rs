@@ -1,0 +1,79 @@
+//! A build as the list shows it. The workbench makes these rows and keeps them current.
+
+use super::table::{Item, Order};
+use jiff::Timestamp;
+
+/// How a build stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Running,
+    Succeeded,
+    Failed(String),
+    Cancelled,
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepState {
+    Waiting,
+    Running,
+    Cached,
+    Done,
+    Failed,
+    Cancelled,
+}
+
+/// One step of a build.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub name: String,
+    pub state: StepState,
+    pub millis: u64,
+}
+
+/// One build, running or past.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Build {
+    pub id: String,
+    /// What it is to be called, e.g. `api:dev`.
+    pub tag: String,
+    pub context: String,
+    pub started: Timestamp,
+    pub millis: u64,
+    pub steps: Vec<Step>,
+    pub outcome: Outcome,
+}
+
+impl Build {
+    /// Steps whose result is there.
+    pub fn finished(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.state, StepState::Done | StepState::Cached)).count()
+    }
+
+    /// Steps that came from the cache.
+    pub fn cached(&self) -> usize {
+        self.steps.iter().filter(|step| step.state == StepState::Cached).count()
+    }
+}
+
+impl Item for Build {
+    fn key(&self) -> &str {
+        &self.id
+    }
+    fn name(&self) -> &str {
+        &self.tag
+    }
+    fn haystack(&self) -> String {
+        format!("{} {}", self.tag, self.context)
+    }
+    fn is_active(&self) -> bool {
+        self.outcome == Outcome::Running
+    }
+}
+
+/// How builds can be ordered.
+pub const BUILD_ORDERS: &[Order<Build>] = &[
+    Order { name: "newest", compare: |a, b| b.started.cmp(&a.started) },
+    Order { name: "name", compare: |a, b| a.tag.cmp(&b.tag) },
+    Order { name: "longest", compare: |a, b| b.millis.cmp(&a.millis) },
+];

@@ -1,0 +1,1 @@
+//! The reducer, told as stories: events in, model and effects out.
