@@ -2,5 +2,9 @@
 
 #![allow(unsafe_code)] // the one room where it is allowed; every block carries its SAFETY line
 
+pub mod bpf;
+pub mod mount;
+pub mod process;
 pub mod readiness;
+pub mod rights;
 pub mod spawn;

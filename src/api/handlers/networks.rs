@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::network::ListNetworks;
 
 pub async fn list(call: Call) -> Result<Json<Vec<docker::Network>>, EngineError> {
-    call.engine().networks().list(&ListNetworks { filters: call.query().filters()?.into() }).map(Json)
+    call.engine().networks().list(&ListNetworks { filters: call.query().filters()? }).map(Json)
 }
 
 pub async fn inspect(call: Call) -> Result<Json<docker::NetworkInspect>, EngineError> {
@@ -32,5 +32,5 @@ pub async fn remove(call: Call) -> Result<(), EngineError> {
 }
 
 pub async fn prune(call: Call) -> Result<Json<docker::NetworkPruneResponse>, EngineError> {
-    call.engine().networks().prune(&call.query().filters()?.into()).await.map(Json)
+    call.engine().networks().prune(&call.query().filters()?).await.map(Json)
 }

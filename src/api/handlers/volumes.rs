@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 use crate::engine::volume::ListVolumes;
 
 pub async fn list(call: Call) -> Result<Json<docker::VolumeListResponse>, EngineError> {
-    call.engine().volumes().list(&ListVolumes { filters: call.query().filters()?.into() }).map(Json)
+    call.engine().volumes().list(&ListVolumes { filters: call.query().filters()? }).map(Json)
 }
 
 pub async fn inspect(call: Call) -> Result<Json<docker::Volume>, EngineError> {
@@ -24,5 +24,5 @@ pub async fn remove(call: Call) -> Result<(), EngineError> {
 }
 
 pub async fn prune(call: Call) -> Result<Json<docker::VolumePruneResponse>, EngineError> {
-    call.engine().volumes().prune(&call.query().filters()?.into()).await.map(Json)
+    call.engine().volumes().prune(&call.query().filters()?).await.map(Json)
 }

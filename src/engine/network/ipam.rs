@@ -13,9 +13,15 @@ pub struct Subnet {
     prefix: u8,
 }
 
-/// Where networks without a subnet of their own come from, in order: Docker's first pools, one /16 a network, then its
-/// /20s. The default bridge has 172.17 where it is free.
-const SIXTEENS: std::ops::RangeInclusive<u8> = 17..=31;
+/// Where the subnets of networks come from that name none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// Docker's pools in Docker's order, then /24s out of 10/8 from the top.
+    Docker,
+    /// /24s out of 10/8 from the one of this number on, going round: engines on other roots of one host begin at
+    /// different places, so that they don't meet even where neither has its links up yet.
+    From(u16),
+}
 
 impl Subnet {
     /// The network of `prefix` bits around `address`; `None` where `prefix` is over 32.
@@ -31,6 +37,11 @@ impl Subnet {
     /// Its prefix length.
     pub fn prefix(&self) -> u8 {
         self.prefix
+    }
+
+    /// Its netmask.
+    pub fn mask(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(mask(self.prefix))
     }
 
     /// Its last address, the broadcast address.
@@ -90,16 +101,22 @@ impl<'de> Deserialize<'de> for Subnet {
     }
 }
 
-/// The first of the default pools that overlaps none of `taken` (other networks' subnets and the host's live routes).
-pub fn free_subnet(taken: &[Subnet]) -> Option<Subnet> {
-    let sixteens = SIXTEENS.filter_map(|second| Subnet::around(Ipv4Addr::new(172, second, 0, 0), 16));
-    let twenties = (0..=240).step_by(16).filter_map(|third| Subnet::around(Ipv4Addr::new(192, 168, third, 0), 20));
-    // Beyond Docker's 31 networks: /24s out of the private class A.
-    let twenty_fours = (0..=u16::MAX).rev().filter_map(|rest| {
-        let [second, third] = rest.to_be_bytes();
+/// The first subnet from `home` that overlaps none of `taken` (other networks' subnets and what the host uses).
+pub fn free_subnet(taken: &[Subnet], home: Home) -> Option<Subnet> {
+    let is_free = |subnet: &Subnet| !taken.iter().any(|other| other.overlaps(subnet));
+    let twenty_four = |number: u16| {
+        let [second, third] = number.to_be_bytes();
         Subnet::around(Ipv4Addr::new(10, second, third, 0), 24)
-    });
-    sixteens.chain(twenties).chain(twenty_fours).find(|subnet| !taken.iter().any(|other| other.overlaps(subnet)))
+    };
+    match home {
+        Home::Docker => {
+            let sixteens = (17..=31).filter_map(|second| Subnet::around(Ipv4Addr::new(172, second, 0, 0), 16));
+            let twenties = (0..=15).filter_map(|n| Subnet::around(Ipv4Addr::new(192, 168, n * 16, 0), 20));
+            let beyond = (0..=u16::MAX).rev().filter_map(twenty_four);
+            sixteens.chain(twenties).chain(beyond).find(is_free)
+        }
+        Home::From(start) => (0..=u16::MAX).map(|step| start.wrapping_add(step)).filter_map(twenty_four).find(is_free),
+    }
 }
 
 /// The first address of `within` that can be a member's of `subnet` and that `is_taken` does not claim, starting behind
@@ -143,12 +160,16 @@ mod tests {
 
     #[test]
     fn a_new_network_avoids_what_the_host_uses() {
-        assert_eq!(free_subnet(&[]), Some(subnet("172.17.0.0/16")));
-        assert_eq!(free_subnet(&[subnet("172.17.0.0/16"), subnet("172.18.4.0/24")]), Some(subnet("172.19.0.0/16")));
-        assert_eq!(free_subnet(&[subnet("172.16.0.0/12")]), Some(subnet("192.168.0.0/20")));
+        assert_eq!(free_subnet(&[], Home::Docker), Some(subnet("172.17.0.0/16")));
+        assert_eq!(
+            free_subnet(&[subnet("172.17.0.0/16"), subnet("172.18.4.0/24")], Home::Docker),
+            Some(subnet("172.19.0.0/16"))
+        );
+        assert_eq!(free_subnet(&[subnet("172.16.0.0/12")], Home::Docker), Some(subnet("192.168.0.0/20")));
         let all = [subnet("172.16.0.0/12"), subnet("192.168.0.0/16")];
-        assert_eq!(free_subnet(&all), Some(subnet("10.255.255.0/24")));
-        assert_eq!(free_subnet(&[subnet("0.0.0.0/0")]), None);
+        assert_eq!(free_subnet(&all, Home::Docker), Some(subnet("10.255.255.0/24")));
+        assert_eq!(free_subnet(&[subnet("0.0.0.0/0")], Home::Docker), None);
+        assert_eq!(free_subnet(&[subnet("10.255.255.0/24")], Home::From(65535)), Some(subnet("10.0.0.0/24")));
     }
 
     #[test]

@@ -8,14 +8,27 @@
 //! Containers keep their links, rules and names while no engine runs: the kernel holds the first two, and names are
 //! answered by each container's shim ([`dns`]) from a file that this room rewrites whenever a member comes or goes.
 
+mod claims;
+mod create;
 pub mod dns;
 pub mod endpoint;
 pub mod error;
 pub mod files;
 pub mod ipam;
+mod kernel;
+mod listener;
+mod names;
+mod netlink;
 mod networks;
+mod nft;
 pub mod ports;
 pub mod record;
+mod rules;
+mod sandbox;
+mod show;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::NetworkError;

@@ -80,6 +80,9 @@ pub struct Pool {
     /// Addresses that are never handed out, by the name they were given.
     #[serde(default)]
     pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Whether the subnet was given by the user; only there may members ask for an address.
+    #[serde(default)]
+    pub chosen: bool,
 }
 
 impl NetworkRecord {

@@ -1,9 +1,20 @@
 //! Creating and starting processes of containers: the parent's side.
+//!
+//! The new process is a clone of this one that sets itself up ([`init`](super::init), [`enter`](super::enter)) while
+//! the parent moves it into its cgroups; they meet over a [`Talk`].
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::StepError;
-use crate::engine::oci::{CgroupPlan, ConsoleSize, LaunchPlan, ProcessPlan};
+use nix::sched::{CloneFlags, setns};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+
+use super::cgroup::{CgroupError, Cgroups};
+use super::devices::{self, Gathered};
+use super::step::During;
+use super::talk::{Message, Talk};
+use super::{Step, StepError, enter, init};
+use crate::engine::oci::{CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NetNs, PidNs, ProcessPlan, Sharing};
+use crate::sys::process::{Cloned, clone3};
 
 /// Where a process's input comes from and its output goes.
 #[derive(Debug)]
@@ -21,7 +32,8 @@ pub enum Stdio {
     Terminal(Option<ConsoleSize>),
 }
 
-/// A container whose first process is set up and waits for [`Created::start`]. Dropped, it is killed.
+/// A container whose first process is set up and waits for [`Created::start`]. Dropped, the process ends by itself;
+/// its parent then reaps it and removes the cgroup.
 #[derive(Debug)]
 pub struct Created {
     /// The process, as the caller's pid namespace counts.
@@ -30,15 +42,24 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The terminal's master.
     pub pty_master: Option<OwnedFd>,
+    talk: Talk,
 }
 
 impl Created {
     /// Lets the process execute its program.
     ///
     /// # Errors
-    /// The step that failed; the process is then gone and reaped. [`StepError::exit_code`] says 126 or 127.
+    /// The step that failed; the process is then gone and reaped, its cgroup is still there.
+    /// [`StepError::exit_code`] says 126 or 127.
     pub fn start(self) -> Result<Running, StepError> {
-        todo!()
+        let Created { pid, pidfd, pty_master, talk } = self;
+        match start(&talk) {
+            Ok(()) => Ok(Running { pid, pidfd, pty_master }),
+            Err(error) => {
+                end(pidfd.as_fd());
+                Err(error)
+            }
+        }
     }
 }
 
@@ -64,14 +85,60 @@ pub struct ExecTarget<'a> {
 
 /// Makes a container: cgroup, namespaces, mounts; its first process waits before its program.
 ///
-/// `netns` is needed when the plan says [`NetNs::Inherited`](crate::engine::oci::NetNs::Inherited). The caller must
-/// have one thread.
+/// `netns` is needed when the plan says [`NetNs::Inherited`]. The caller must have one thread.
 ///
 /// # Errors
 /// The step that failed; nothing is left behind then.
 pub fn create(plan: &LaunchPlan, stdio: Stdio, netns: Option<BorrowedFd<'_>>) -> Result<Created, StepError> {
-    let _ = (plan, stdio, netns);
-    todo!()
+    let devices = devices::gather(&plan.devices)?;
+    let mut limits = plan.cgroup.limits.clone();
+    if let Some(rules) = &mut limits.devices {
+        rules.extend(devices.rules.iter().cloned());
+    }
+    let cgroups = Cgroups::new(plan.cgroup.layout.clone());
+    cgroups.create(&plan.cgroup.path, &limits).map_err(|error| cgroup_step(Step::Cgroup, &error))?;
+    let created = create_process(plan, &devices, stdio, netns, &cgroups);
+    if created.is_err() {
+        let _ = cgroups.remove(&plan.cgroup.path); // the first failure is the one to tell
+    }
+    created
+}
+
+fn create_process(
+    plan: &LaunchPlan,
+    devices: &Gathered,
+    stdio: Stdio,
+    netns: Option<BorrowedFd<'_>>,
+    cgroups: &Cgroups,
+) -> Result<Created, StepError> {
+    let (talk, childs_talk) = Talk::pair()?;
+    let peer = match plan.namespaces.pid {
+        PidNs::JoinPid(pid) => Some(open_process(pid)?),
+        PidNs::Private | PidNs::Host => None,
+    };
+    let cloned = clone_into(&plan.cgroup, cgroups, own_namespaces(plan), peer.as_ref())?;
+    let Cloned::Parent { pid, pidfd } = cloned else {
+        drop(talk);
+        init::run(&init::Job { plan, devices, netns }, stdio, &childs_talk)
+    };
+    drop((childs_talk, stdio));
+    match meet(&talk, cgroups, &plan.cgroup.path, pid) {
+        Ok(pty_master) => Ok(Created { pid, pidfd, pty_master, talk }),
+        Err(error) => {
+            end(pidfd.as_fd());
+            Err(error)
+        }
+    }
+}
+
+/// The namespaces that the clone makes; the cgroup namespace comes later, once the process is in its cgroup.
+fn own_namespaces(plan: &LaunchPlan) -> CloneFlags {
+    let mut flags = CloneFlags::CLONE_NEWNS;
+    flags.set(CloneFlags::CLONE_NEWPID, plan.namespaces.pid == PidNs::Private);
+    flags.set(CloneFlags::CLONE_NEWIPC, plan.namespaces.ipc == IpcNs::Private);
+    flags.set(CloneFlags::CLONE_NEWUTS, plan.namespaces.uts == Sharing::Private);
+    flags.set(CloneFlags::CLONE_NEWNET, plan.namespaces.net == NetNs::Fresh);
+    flags
 }
 
 /// Runs a further process in a container; it becomes a child of the caller, who must have one thread.
@@ -79,6 +146,86 @@ pub fn create(plan: &LaunchPlan, stdio: Stdio, netns: Option<BorrowedFd<'_>>) ->
 /// # Errors
 /// The step that failed; [`StepError::exit_code`] says 126 or 127 when it was the program.
 pub fn exec(target: ExecTarget<'_>, plan: &ProcessPlan, stdio: Stdio) -> Result<Running, StepError> {
-    let _ = (target, plan, stdio);
-    todo!()
+    let (talk, childs_talk) = Talk::pair()?;
+    let container = open_process(target.pid)?;
+    let cgroups = Cgroups::new(target.cgroup.layout.clone());
+    let cloned = clone_into(target.cgroup, &cgroups, CloneFlags::empty(), Some(&container))?;
+    let Cloned::Parent { pid, pidfd } = cloned else {
+        drop(talk);
+        enter::run(plan, container.as_fd(), stdio, &childs_talk)
+    };
+    drop((childs_talk, stdio));
+    let met = meet(&talk, &cgroups, &target.cgroup.path, pid).and_then(|pty| start(&talk).map(|()| pty));
+    match met {
+        Ok(pty_master) => Ok(Running { pid, pidfd, pty_master }),
+        Err(error) => {
+            end(pidfd.as_fd());
+            Err(error)
+        }
+    }
+}
+
+/// Clones this process into the plan's version 2 cgroup, into new `namespaces` and into `peer`'s pid namespace.
+fn clone_into(
+    plan: &CgroupPlan,
+    cgroups: &Cgroups,
+    namespaces: CloneFlags,
+    peer: Option<&OwnedFd>,
+) -> Result<Cloned, StepError> {
+    let unified = cgroups.unified_dir(&plan.path).map_err(|error| cgroup_step(Step::Cgroup, &error))?;
+    let own_pid_namespace = match peer {
+        Some(peer) => {
+            let own = std::fs::File::open("/proc/self/ns/pid").during(Step::JoinNamespace, "pid")?;
+            setns(peer, CloneFlags::CLONE_NEWPID).during(Step::JoinNamespace, "pid")?;
+            Some(own)
+        }
+        None => None,
+    };
+    let bits = u64::from(namespaces.bits().unsigned_abs());
+    let cloned = clone3(bits, unified.as_ref().map(AsFd::as_fd)).during(Step::Clone, "");
+    if let (Some(own), Ok(Cloned::Parent { .. }) | Err(_)) = (own_pid_namespace, &cloned) {
+        setns(own, CloneFlags::CLONE_NEWPID).during(Step::JoinNamespace, "own pid")?;
+    }
+    cloned
+}
+
+/// Puts the child into its cgroups, waits until it is set up, and takes the terminal's master from it.
+fn meet(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<Option<OwnedFd>, StepError> {
+    let attached = cgroups.attach_v1(path, pid).map_err(|error| cgroup_step(Step::AttachCgroup, &error));
+    if let Err(error) = attached {
+        // if the child died meanwhile, its own failure is the cause
+        return match talk.receive() {
+            Ok(Some((Message::Failed(first), _))) => Err(first),
+            _ => Err(error),
+        };
+    }
+    let _ = talk.send(&Message::Attached, None); // a child that is gone has left its failure to be received
+    talk.expect(&Message::Ready)
+}
+
+/// Says "start" and waits until the program runs, which closes the child's end.
+fn start(talk: &Talk) -> Result<(), StepError> {
+    talk.send(&Message::Start, None)?;
+    match talk.receive()? {
+        None => Ok(()),
+        Some((Message::Failed(error), _)) => Err(error),
+        Some(_) => Err(StepError::new(Step::Talk, rustix::io::Errno::PROTO, "")),
+    }
+}
+
+/// Kills and reaps a child whose set-up failed.
+fn end(pidfd: BorrowedFd<'_>) {
+    let _ = pidfd_send_signal(pidfd, Signal::KILL); // gone already is as good
+    let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+}
+
+fn open_process(pid: u32) -> Result<OwnedFd, StepError> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let number = number.ok_or_else(|| StepError::new(Step::JoinNamespace, rustix::io::Errno::SRCH, pid.to_string()))?;
+    pidfd_open(number, PidfdFlags::empty()).during(Step::JoinNamespace, format!("of process {pid}"))
+}
+
+fn cgroup_step(step: Step, error: &CgroupError) -> StepError {
+    let errno = rustix::io::Errno::from_io_error(&error.source).unwrap_or(rustix::io::Errno::IO);
+    StepError::new(step, errno, format!("{} {}", error.attempted, error.path.display()))
 }

@@ -4,9 +4,21 @@
 //! thread only. [`cgroup`] and [`HostFacts`] are for the engine as well.
 
 pub mod cgroup;
+mod devices;
+mod enter;
+mod hide;
 mod host;
+mod init;
 mod launch;
+mod mounts;
+mod network;
+mod path;
+mod process;
+mod root;
 mod step;
+mod talk;
+mod terminal;
+mod user;
 
 pub use cgroup::{CgroupStats, Cgroups};
 pub use host::HostFacts;

@@ -158,7 +158,7 @@ impl fmt::Display for StepError {
                 return write!(f, "exec: {subject:?}: executable file not found in $PATH");
             }
             Step::ProgramNotFound => return write!(f, "exec: {subject:?}: stat {subject}: {}", self.reason()),
-            Step::Exec if self.errno == Errno::NOEXEC.raw_os_error() => {
+            Step::Exec if [Errno::NOEXEC, Errno::NOENT].iter().any(|errno| errno.raw_os_error() == self.errno) => {
                 return write!(f, "exec {subject}: {}", self.reason());
             }
             Step::Exec => return write!(f, "exec: {subject:?}: {}", self.reason()),

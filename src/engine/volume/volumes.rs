@@ -1,6 +1,5 @@
 //! The volumes themselves.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::MountRequest;
 use crate::engine::EngineError;
 use crate::engine::events::Events;
+use crate::engine::filters::Filters;
 use crate::engine::store::StateRoot;
 
 /// Who uses a volume; the container room answers.
@@ -22,7 +22,7 @@ pub trait VolumeUsers: Send + Sync {
 #[derive(Debug, Clone, Default)]
 pub struct ListVolumes {
     /// `dangling`, `driver`, `label`, `name`.
-    pub filters: HashMap<String, Vec<String>>,
+    pub filters: Filters,
 }
 
 /// A mount as it stands: the request, and what it has become. The container room keeps it in the container's record.
@@ -106,10 +106,7 @@ impl Volumes {
     ///
     /// # Errors
     /// An unknown filter.
-    pub async fn prune(
-        &self,
-        filters: &HashMap<String, Vec<String>>,
-    ) -> Result<docker::VolumePruneResponse, EngineError> {
+    pub async fn prune(&self, filters: &Filters) -> Result<docker::VolumePruneResponse, EngineError> {
         let _ = filters;
         todo!()
     }

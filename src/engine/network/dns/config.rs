@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
+
+use crate::engine::network::error::NetworkError;
 
 /// The settings of one container's resolver, handed to the shim at spawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,4 +27,16 @@ pub struct NameTable {
     pub addresses: BTreeMap<Ipv4Addr, String>,
     /// Whether other names are asked of the upstreams; not on internal networks.
     pub forwards: bool,
+}
+
+/// Replaces the name table at `path`, so that a reader has the old or the new one whole; where the container's folder is
+/// missing, it is made. It is of use only to the running container, so it need not survive a power cut.
+pub fn write_table(path: &Path, table: &NameTable) -> Result<(), NetworkError> {
+    let refused = |source| NetworkError::File { action: "write", path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let text = serde_json::to_vec(table).map_err(|error| refused(io::Error::other(error)))?;
+    fs::create_dir_all(folder).map_err(refused)?;
+    let fresh = path.with_extension("json.new");
+    fs::write(&fresh, text).map_err(refused)?;
+    fs::rename(&fresh, path).map_err(refused)
 }

@@ -6,5 +6,6 @@
 mod config;
 mod server;
 
+pub(super) use config::write_table;
 pub use config::{DnsConfig, NameTable};
 pub use server::{Interest, Server};

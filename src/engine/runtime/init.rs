@@ -1,0 +1,129 @@
+//! A container's first process, from its clone to its program.
+//!
+//! Runs in the new namespaces with the host's mounts still in sight: first everything that needs the host (bind
+//! sources, `/proc` for sysctls), then the root is changed and the host is gone for good, then the mounts are made by
+//! paths that resolve inside, and at last rights are given up.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use rustix::mount::MountPropagationFlags;
+
+use super::devices::{self, Gathered};
+use super::mounts::{self, Sources};
+use super::process::{self, Prepared};
+use super::step::During;
+use super::talk::{Message, Talk};
+use super::{Stdio, Step, StepError, hide, network, root, terminal};
+use crate::engine::oci::{IpcNs, LaunchPlan, NetNs, Sharing};
+use crate::sys::process::exit_now;
+
+/// What the new process is to do.
+pub(super) struct Job<'a> {
+    pub plan: &'a LaunchPlan,
+    pub devices: &'a Gathered,
+    pub netns: Option<BorrowedFd<'a>>,
+}
+
+/// Sets this process up as the container's first, and becomes its program; failing, tells the parent and ends.
+pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> ! {
+    let Err(error) = set_up(job, stdio, talk);
+    let _ = talk.send(&Message::Failed(error), None); // without a parent nobody wants to know
+    exit_now(1)
+}
+
+fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infallible, StepError> {
+    let plan = job.plan;
+    process::leave_parent(&plan.process)?;
+    join_namespaces(job)?;
+    let wants_terminal = process::take_stdio(stdio, talk)?;
+    process::write_own_proc(&plan.process)?;
+    write_sysctls(&plan.sysctls)?;
+    name_host(plan)?;
+
+    let sources = Sources::open(plan)?;
+    let detached = root::open(&plan.root)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .during(Step::Mount, "/ as slave")?;
+    let root = root::enter(detached, &plan.root)?;
+
+    let mut is_attached = false;
+    mounts::make(plan, sources, &root, &mut || {
+        enter_cgroup_namespace(plan, talk)?;
+        is_attached = true;
+        Ok(())
+    })?;
+    if !is_attached {
+        enter_cgroup_namespace(plan, talk)?;
+    }
+    devices::make(&job.devices.nodes, &plan.mounts, &root)?;
+    let terminal = match wants_terminal {
+        Some(size) => Some(terminal::open(&root, size.or(plan.process.console_size))?),
+        None => None,
+    };
+    if let Some(terminal) = &terminal {
+        terminal.show_as_console(&root)?;
+    }
+    hide::mask(&plan.masked_paths, &root)?;
+    hide::make_readonly(&plan.readonly_paths, &root)?;
+    let prepared = Prepared::new(&plan.process, &plan.id, &root)?;
+    if plan.readonly_root {
+        hide::make_root_readonly(&root)?;
+    }
+    prepared.run(&plan.process, terminal, talk)
+}
+
+fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
+    match (job.plan.namespaces.net, job.netns) {
+        (NetNs::Inherited, Some(netns)) => setns(netns, CloneFlags::CLONE_NEWNET).during(Step::JoinNamespace, "net")?,
+        (NetNs::Inherited, None) => return Err(StepError::refused(Step::JoinNamespace, "net: none was handed over")),
+        (NetNs::JoinPid(pid), _) => join(pid, "net", CloneFlags::CLONE_NEWNET)?,
+        (NetNs::Fresh, _) => network::raise_loopback()?,
+        (NetNs::Host, _) => {}
+    }
+    match job.plan.namespaces.ipc {
+        IpcNs::JoinPid(pid) => join(pid, "ipc", CloneFlags::CLONE_NEWIPC),
+        IpcNs::Private | IpcNs::Host => Ok(()),
+    }
+}
+
+fn join(pid: u32, kind: &str, flag: CloneFlags) -> Result<(), StepError> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    let namespace = std::fs::File::open(&path).during(Step::JoinNamespace, &path)?;
+    setns(namespace, flag).during(Step::JoinNamespace, &path)
+}
+
+/// Once the parent has moved us: what we see of the cgroup tree begins at our own group.
+fn enter_cgroup_namespace(plan: &LaunchPlan, talk: &Talk) -> Result<(), StepError> {
+    talk.expect(&Message::Attached)?;
+    match plan.namespaces.cgroup {
+        Sharing::Private => unshare(CloneFlags::CLONE_NEWCGROUP).during(Step::Unshare, "cgroup"),
+        Sharing::Host => Ok(()),
+    }
+}
+
+/// The host's own `/proc` is in sight still, and its `sys` shows the namespaces of whoever looks.
+fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), StepError> {
+    for (name, value) in sysctls {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let subject = || format!("{name}={value}");
+        let file = std::fs::OpenOptions::new().write(true).open(path);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()))
+            .during(Step::Sysctl, subject())?;
+    }
+    Ok(())
+}
+
+fn name_host(plan: &LaunchPlan) -> Result<(), StepError> {
+    if plan.namespaces.uts == Sharing::Host {
+        return Ok(());
+    }
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).during(Step::Hostname, name)?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).during(Step::Hostname, name)?;
+    }
+    Ok(())
+}

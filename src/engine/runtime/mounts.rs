@@ -1,0 +1,264 @@
+//! The mounts of a container, in two halves: sources are opened while the host is in sight, and attached once `/` is
+//! the container's. What is attached is held by descriptor throughout, so no path of the host is walked twice.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::{CWD, OFlags};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use super::cgroup::{CgroupLayout, Hierarchy};
+use super::path::{Inside, Leaf, ensure, leaf_for};
+use super::step::During;
+use super::{Step, StepError, root};
+use crate::engine::oci::{Access, LaunchPlan, MountFlags, MountKind, MountPlan, Propagation, Sharing};
+use crate::sys::mount::{Change, mount_setattr};
+
+// include/uapi/linux/mount.h
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_SHARED: u64 = 1 << 20;
+
+/// What was opened for one mount while the host was in sight.
+enum Source {
+    /// Nothing: it is made of nothing of the host's.
+    None,
+    /// A detached tree.
+    Tree(OwnedFd),
+    /// The container's group in each hierarchy, by the name of its directory.
+    Cgroups(Vec<(String, OwnedFd)>),
+}
+
+/// The opened sources of a plan's mounts, in their order.
+pub(super) struct Sources(Vec<Source>);
+
+impl Sources {
+    /// Opens them; the host's mounts must be in sight and not yet cut off from the host's (for shared propagation).
+    pub(super) fn open(plan: &LaunchPlan) -> Result<Self, StepError> {
+        plan.mounts.iter().map(|mount| open_source(mount, plan)).collect::<Result<_, _>>().map(Sources)
+    }
+}
+
+fn open_source(mount: &MountPlan, plan: &LaunchPlan) -> Result<Source, StepError> {
+    match &mount.kind {
+        MountKind::Bind { source, subpath, recursive, propagation } => {
+            open_bind(source, subpath.as_deref(), *recursive, *propagation).map(Source::Tree)
+        }
+        MountKind::OfProcess { pid, path } => open_in_process(*pid, path).map(Source::Tree),
+        MountKind::Layers { lowers } => match lowers.as_slice() {
+            [only] => open_bind(only, None, false, Propagation::Private).map(Source::Tree),
+            _ => root::overlay(lowers, None).map(Source::Tree),
+        },
+        MountKind::Cgroup if plan.namespaces.cgroup == Sharing::Host => open_cgroups(plan).map(Source::Cgroups),
+        _ => Ok(Source::None),
+    }
+}
+
+fn open_bind(
+    source: &Path,
+    subpath: Option<&Path>,
+    recursive: bool,
+    propagation: Propagation,
+) -> Result<OwnedFd, StepError> {
+    let subject = source.display().to_string();
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let tree = match subpath {
+        None => open_tree(CWD, source, flags).during(Step::OpenSource, &subject)?,
+        Some(subpath) => {
+            let volume = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+                .during(Step::OpenSource, &subject)?;
+            let subject = format!("{subject}/{}", subpath.display());
+            let inner = volume.open_inside(subpath, OFlags::PATH).during(Step::OpenSource, &subject)?;
+            open_tree(inner.as_fd(), "", flags | OpenTreeFlags::AT_EMPTY_PATH).during(Step::OpenSource, &subject)?
+        }
+    };
+    let (kind, all) = match propagation {
+        Propagation::RecursivePrivate => (MS_PRIVATE, true),
+        Propagation::Private => (MS_PRIVATE, false),
+        Propagation::RecursiveSlave => (MS_SLAVE, true),
+        Propagation::Slave => (MS_SLAVE, false),
+        Propagation::RecursiveShared => (MS_SHARED, true),
+        Propagation::Shared => (MS_SHARED, false),
+    };
+    let change = Change { propagation: kind, ..Change::default() };
+    mount_setattr(tree.as_fd(), change, all && recursive).during(Step::OpenSource, &subject)?;
+    Ok(tree)
+}
+
+/// A tree of another container: cloned inside its mount namespace, for only there it may be.
+fn open_in_process(pid: u32, path: &Path) -> Result<OwnedFd, StepError> {
+    let subject = format!("{} of process {pid}", path.display());
+    let open = |path: String| std::fs::File::open(path).during(Step::JoinNamespace, &subject);
+    let own = open("/proc/self/ns/mnt".to_owned())?;
+    let theirs = open(format!("/proc/{pid}/ns/mnt"))?;
+    setns(theirs, CloneFlags::CLONE_NEWNS).during(Step::JoinNamespace, &subject)?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty());
+    let tree = root.and_then(|root| root.open_inside(path, OFlags::PATH)).and_then(|inner| {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        open_tree(inner.as_fd(), "", flags)
+    });
+    setns(own, CloneFlags::CLONE_NEWNS).during(Step::JoinNamespace, &subject)?;
+    tree.during(Step::OpenSource, &subject)
+}
+
+/// With the host's cgroup namespace, a container sees its own groups of version 1, and the whole tree of version 2.
+fn open_cgroups(plan: &LaunchPlan) -> Result<Vec<(String, OwnedFd)>, StepError> {
+    let layout = &plan.cgroup.layout;
+    let v1 = layout.v1.iter().map(|one| (directory_name(one), one.mount.join(&plan.cgroup.path)));
+    let v2 = layout.v2.iter().map(|root| (String::new(), root.clone()));
+    let opened = v1.chain(v2).map(|(name, path)| {
+        let tree = open_bind(&path, None, false, Propagation::Private)?;
+        Ok((if name.is_empty() { unified_name(layout).to_owned() } else { name }, tree))
+    });
+    opened.collect()
+}
+
+/// Where the version 2 tree goes below `/sys/fs/cgroup`: all of it, or beside the version 1 hierarchies.
+fn unified_name(layout: &CgroupLayout) -> &'static str {
+    if layout.v1.is_empty() { "" } else { "unified" }
+}
+
+fn directory_name(hierarchy: &Hierarchy) -> String {
+    hierarchy.mount.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Makes the plan's mounts. `enter_cgroups` is called before the first mount that shows cgroups.
+pub(super) fn make(
+    plan: &LaunchPlan,
+    sources: Sources,
+    root: &OwnedFd,
+    enter_cgroups: &mut dyn FnMut() -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    for (mount, source) in plan.mounts.iter().zip(sources.0) {
+        if mount.kind == MountKind::Cgroup {
+            enter_cgroups()?;
+        }
+        make_one(plan, mount, source, root)?;
+    }
+    Ok(())
+}
+
+fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd) -> Result<(), StepError> {
+    let subject = mount.target.display().to_string();
+    let attributes = attributes(mount.flags);
+    let new = |kind: &str, options: &[&str]| root::filesystem(kind, options, attributes, &subject);
+    let tree = match (&mount.kind, source) {
+        (MountKind::Cgroup, source) => return mount_cgroups(plan, mount, source, root),
+        (_, Source::Tree(tree)) => {
+            restrict(&tree, mount, &subject)?;
+            tree
+        }
+        (MountKind::Tmpfs { options }, _) => root::filesystem("tmpfs", options, attributes, &subject)?,
+        (MountKind::Proc, _) => new("proc", &[])?,
+        (MountKind::Sysfs, _) => new("sysfs", &[])?,
+        (MountKind::Devpts, _) => new("devpts", &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
+        (MountKind::Mqueue, _) => new("mqueue", &[])?,
+        (_, Source::None | Source::Cgroups(_)) => {
+            return Err(StepError::refused(Step::Mount, subject));
+        }
+    };
+    let leaf = leaf_for(&tree).during(Step::Mount, &subject)?;
+    let target = ensure(root, &mount.target, leaf)?;
+    attach(&tree, &target).during(Step::Mount, &subject)
+}
+
+/// Gives a bound tree the mount's flags.
+fn restrict(tree: &OwnedFd, mount: &MountPlan, subject: &str) -> Result<(), StepError> {
+    let is_read_only_below = mount.flags.access == Access::ReadOnly;
+    let set = u64::from(attributes(mount.flags).bits());
+    if set == 0 {
+        return Ok(());
+    }
+    if is_read_only_below {
+        let change = Change { set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()), ..Change::default() };
+        mount_setattr(tree.as_fd(), change, true).during(Step::Mount, subject)?;
+    }
+    // an access time rule takes the place of another, so the old one must be named for clearing
+    let clear = if mount.flags.noatime { u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits()) } else { 0 };
+    mount_setattr(tree.as_fd(), Change { set, clear, propagation: 0 }, false).during(Step::Mount, subject)
+}
+
+fn attributes(flags: MountFlags) -> MountAttrFlags {
+    let mut attributes = MountAttrFlags::empty();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, flags.access != Access::ReadWrite);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, flags.nosuid);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, flags.nodev);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, flags.noexec);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOATIME, flags.noatime);
+    attributes
+}
+
+/// Attaches a detached tree to the directory or file `target`.
+pub(super) fn attach(tree: &OwnedFd, target: &OwnedFd) -> Result<(), rustix::io::Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree.as_fd(), "", target.as_fd(), "", flags)
+}
+
+/// `/sys/fs/cgroup` as this host has it: one tree, or a directory for each hierarchy.
+fn mount_cgroups(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd) -> Result<(), StepError> {
+    let layout = &plan.cgroup.layout;
+    let subject = mount.target.display().to_string();
+    let attributes = attributes(mount.flags);
+    let target = ensure(root, &mount.target, Leaf::Directory)?;
+    let trees = match source {
+        Source::Cgroups(trees) => trees,
+        _ => new_cgroup_trees(layout, attributes, &subject)?,
+    };
+    if layout.v1.is_empty() {
+        return match trees.into_iter().next() {
+            Some((_, tree)) => {
+                restrict(&tree, mount, &subject)?;
+                attach(&tree, &target).during(Step::Mount, &subject)
+            }
+            None => Ok(()),
+        };
+    }
+    let writable = attributes.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    let directories = root::filesystem("tmpfs", &["mode=755"], writable, &subject)?;
+    attach(&directories, &target).during(Step::Mount, &subject)?;
+    for (name, tree) in trees {
+        let subject = format!("{subject}/{name}");
+        restrict(&tree, mount, &subject)?;
+        let directory = ensure(&directories, Path::new(&name), Leaf::Directory)?;
+        attach(&tree, &directory).during(Step::Mount, &subject)?;
+    }
+    for hierarchy in layout.v1.iter().filter(|hierarchy| hierarchy.controllers.len() > 1) {
+        for controller in &hierarchy.controllers {
+            let _ = rustix::fs::symlinkat(directory_name(hierarchy), &directories, controller); // a convenience
+        }
+    }
+    restrict(
+        &directories,
+        &MountPlan { flags: MountFlags { access: top_only(mount.flags.access), ..mount.flags }, ..mount.clone() },
+        &subject,
+    )
+}
+
+fn top_only(access: Access) -> Access {
+    if access == Access::ReadWrite { Access::ReadWrite } else { Access::ReadOnlyTop }
+}
+
+/// The hierarchies as seen from the container's own cgroup namespace.
+fn new_cgroup_trees(
+    layout: &CgroupLayout,
+    attributes: MountAttrFlags,
+    subject: &str,
+) -> Result<Vec<(String, OwnedFd)>, StepError> {
+    let mut trees = Vec::new();
+    for hierarchy in &layout.v1 {
+        let mut options = hierarchy.controllers.clone();
+        if let Some(name) = &hierarchy.name {
+            options.push("none".to_owned());
+            options.push(format!("name={name}"));
+        }
+        let name = directory_name(hierarchy);
+        trees.push((name.clone(), root::filesystem("cgroup", &options, attributes, &format!("{subject}/{name}"))?));
+    }
+    if layout.v2.is_some() {
+        let none: [&str; 0] = [];
+        trees.push((unified_name(layout).to_owned(), root::filesystem("cgroup2", &none, attributes, subject)?));
+    }
+    Ok(trees)
+}

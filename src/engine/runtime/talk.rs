@@ -1,0 +1,108 @@
+//! What the creating process and the new one say to each other while the new one sets itself up.
+//!
+//! One packet a message, over a socket pair that closes at exec: so silence after "start" means that the program runs.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::{Deserialize, Serialize};
+
+use super::step::During;
+use super::{Step, StepError};
+
+/// The longest message: a failure whose subject is the longest path, escaped.
+const LONGEST: usize = 16 * 1024;
+
+/// A message of either side.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// Parent: you are in your cgroups now.
+    Attached,
+    /// Child: everything is set up; the terminal's master comes along.
+    Ready,
+    /// Parent: execute the program.
+    Start,
+    /// Child: this failed, I am gone.
+    Failed(StepError),
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub(super) struct Talk(OwnedFd);
+
+impl Talk {
+    /// Both ends: the parent's and the child's.
+    pub(super) fn pair() -> Result<(Talk, Talk), StepError> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .during(Step::Talk, "socket")?;
+        Ok((Talk(ours), Talk(theirs)))
+    }
+
+    /// The descriptor's number, to spare it when all others are closed.
+    pub(super) fn number(&self) -> u32 {
+        self.0.as_raw_fd().unsigned_abs()
+    }
+
+    /// Sends a message and, with it, a descriptor.
+    pub(super) fn send(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<(), StepError> {
+        let mut text = serde_json::to_vec(message).unwrap_or_default();
+        text.truncate(LONGEST);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
+        if !descriptors.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        }
+        loop {
+            match sendmsg(self.0.as_fd(), &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                other => return other.map(drop).during(Step::Talk, ""),
+            }
+        }
+    }
+
+    /// The next message and a descriptor that came with it; `None` when the other side closed its end.
+    pub(super) fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>, StepError> {
+        let mut text = vec![0; LONGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            match recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut text)], &mut ancillary, flags) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                other => break other.during(Step::Talk, "")?,
+            }
+        };
+        let mut descriptor = None;
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+                descriptor = descriptors.next();
+            }
+        }
+        let text = text.get(..received.bytes).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match serde_json::from_slice(text) {
+            Ok(message) => Ok(Some((message, descriptor))),
+            Err(_) => Err(StepError::new(Step::Talk, Errno::PROTO, "message")),
+        }
+    }
+
+    /// Waits for exactly `expected`; the other side's failure or silence is an error.
+    pub(super) fn expect(&self, expected: &Message) -> Result<Option<OwnedFd>, StepError> {
+        match self.receive()? {
+            Some((Message::Failed(error), _)) => Err(error),
+            Some((message, descriptor)) if message == *expected => Ok(descriptor),
+            Some(_) => Err(StepError::new(Step::Talk, Errno::PROTO, "")),
+            None => Err(StepError::new(Step::Talk, Errno::PIPE, "")),
+        }
+    }
+}
