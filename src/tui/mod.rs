@@ -17,8 +17,8 @@
 //! door each, all functions of the model:
 //!
 //! - their state is `model.workbench` / `model.shell`, their events [`event::Event::Workbench`] / `Shell` go to their
-//!   `update`, their effects [`effect::Effect::Workbench`] / `Shell` go to their async `run(effect, client, events)`,
-//!   which sends events back; long-lived tasks are theirs to hold in that state and to abort;
+//!   `update`, their effects [`effect::Effect::Workbench`] / `Shell` go to the `carry_out` of what
+//!   [`io::Runner`] holds for them ([`workbench::Builders`], [`shell::Sessions`]): it keeps their running tasks and ends them;
 //! - `input(model, &crossterm event)` sees raw keys, mouse and pastes before the actions table and answers
 //!   `Some(effects)` for what it takes (workbench: while its screen is open; shell: while `has_keys`), `None` for what
 //!   should reach the table (`Scope::Workbench`, `Scope::Shell`, then `Scope::Global`). Overlays and the footer's input
@@ -55,6 +55,7 @@ use model::Model;
 use ratatui::layout::Size;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use theme::{Depth, Theme};
@@ -83,6 +84,8 @@ pub struct TuiOptions {
     pub keys: BTreeMap<String, Vec<String>>,
     /// Whether removals ask first.
     pub asks_before_removal: bool,
+    /// The Dockerfile that the workbench opens first; `None`: it looks for some below the current folder.
+    pub dockerfile: Option<PathBuf>,
 }
 
 impl Default for TuiOptions {
@@ -93,6 +96,7 @@ impl Default for TuiOptions {
             ascii: None,
             keys: BTreeMap::new(),
             asks_before_removal: true,
+            dockerfile: None,
         }
     }
 }
@@ -124,6 +128,8 @@ pub async fn run(client: Docker, options: TuiOptions) -> anyhow::Result<()> {
     model.zone = jiff::tz::TimeZone::system();
     model.depth = depth;
     model.asks_before_removal = options.asks_before_removal;
+    let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    model.workbench = workbench::Workbench::new(&folder, options.dockerfile);
     app::run(client, model, screen).await
 }
 

@@ -164,11 +164,19 @@ impl Yard {
     /// Makes the image `host:latest` of this machine's own programs.
     pub async fn host_image(&self) -> String {
         let programs = ["sh", "echo", "cat", "sleep", "ls", "id", "hostname", "env", "stat", "true", "false", "mkdir"];
-        let body = serde_json::json!({ "Reference": "host:latest", "Programs": programs, "Cmd": ["sh"] });
+        self.image_of_programs("host:latest", &programs).await
+    }
+
+    /// Makes an image of programs of this machine.
+    pub async fn image_of_programs(&self, reference: &str, programs: &[&str]) -> String {
+        let request = boxyard::client::HostImageRequest {
+            reference: reference.to_owned(),
+            programs: programs.iter().map(|program| (*program).to_owned()).collect(),
+            cmd: vec!["sh".to_owned()],
+        };
         let boxyard = boxyard::client::Docker::connect_with_unix(self.socket().to_str().unwrap()).unwrap();
-        let request = serde_json::from_value(body).unwrap();
         boxyard.image_from_host(&request).await.expect("an image from this host");
-        "host:latest".to_owned()
+        reference.to_owned()
     }
 
     /// Creates and starts a container of the host image that runs `script` in a shell.
@@ -313,10 +321,8 @@ fn cgroups_named(name: &str) -> Vec<String> {
 
 /// A host config that publishes `container_port` on `host_port` of the loopback.
 pub fn published(host_port: u16, container_port: u16) -> HostConfig {
-    let binding = bollard::models::PortBinding {
-        host_ip: Some("127.0.0.1".to_owned()),
-        host_port: Some(host_port.to_string()),
-    };
+    let binding =
+        bollard::models::PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host_port.to_string()) };
     HostConfig {
         port_bindings: Some(HashMap::from([(format!("{container_port}/tcp"), Some(vec![binding]))])),
         ..Default::default()

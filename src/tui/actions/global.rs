@@ -56,10 +56,7 @@ pub const ACTIONS: &[Action] = &[
         hint: "build",
         help: "Open the build workbench: Dockerfile and layers side by side",
         ready: always,
-        run: |model| {
-            model.screen = Screen::Workbench;
-            Vec::new()
-        },
+        run: crate::tui::workbench::enter,
     },
     pane("pull", &["U"], "Pull an image from a registry", |model| {
         open(model, Overlay::Form(crate::tui::form::Form::pull("")))

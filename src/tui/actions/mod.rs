@@ -11,6 +11,7 @@ mod detail;
 mod global;
 mod lists;
 mod objects;
+mod shell;
 mod workbench;
 
 pub(super) use containers::{begin as containers_begin, begin_all as containers_begin_all};
@@ -106,6 +107,7 @@ pub const ACTIONS: &[&[Action]] = &[
     detail::DETAIL,
     detail::LOGS,
     detail::DOCUMENT,
+    shell::ACTIONS,
     workbench::ACTIONS,
 ];
 

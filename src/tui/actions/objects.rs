@@ -6,10 +6,10 @@ use super::{Action, Scope, always};
 use crate::tui::effect::{Effect, Refresh};
 use crate::tui::form::Form;
 use crate::tui::job::{Job, PruneKind, Target};
+use crate::tui::model::Model;
 use crate::tui::model::build::Outcome;
 use crate::tui::model::objects::Image;
 use crate::tui::model::overlay::{Confirm, Doom, Overlay};
-use crate::tui::model::{Model, Screen};
 use crate::tui::text;
 
 const fn row(
@@ -166,10 +166,15 @@ pub const NETWORKS: &[Action] = &[
 
 /// See [`super::ACTIONS`].
 pub const BUILDS: &[Action] = &[
-    row(Scope::Builds, "build.open", &["n"], "new build", "Open the build workbench", always, |model| {
-        model.screen = Screen::Workbench;
-        Vec::new()
-    }),
+    row(
+        Scope::Builds,
+        "build.open",
+        &["n"],
+        "new build",
+        "Open the build workbench",
+        always,
+        crate::tui::workbench::enter,
+    ),
     row(
         Scope::Builds,
         "build.forget",

@@ -41,6 +41,8 @@ pub struct Runner {
     logs: Option<(LogWant, Task)>,
     wants: Wants,
     detail: Option<Task>,
+    shells: super::shell::Sessions,
+    builders: super::workbench::Builders,
     _watch: Task,
 }
 
@@ -56,6 +58,8 @@ impl Runner {
             logs: None,
             wants: Wants::default(),
             detail: None,
+            shells: super::shell::Sessions::default(),
+            builders: super::workbench::Builders::default(),
             _watch: watch,
         }
     }
@@ -90,12 +94,8 @@ impl Runner {
                     }
                 });
             }
-            Effect::Shell(effect) => {
-                tokio::spawn(super::shell::run(effect, client, events));
-            }
-            Effect::Workbench(effect) => {
-                tokio::spawn(super::workbench::run(effect, client, events));
-            }
+            Effect::Shell(effect) => self.shells.carry_out(effect, &client, &events),
+            Effect::Workbench(effect) => self.builders.carry_out(effect, &client, &events),
             Effect::Copy(_) | Effect::Repaint | Effect::Quit => {}
         }
     }

@@ -133,7 +133,8 @@ fn tick(model: &mut Model, now: Timestamp) {
         model.touch();
     }
     let beat = |at: Timestamp| at.as_millisecond() / 100;
-    if beat(before) != beat(now) && (!model.works.running.is_empty() || model.link == Link::Connecting) {
+    let is_busy = !model.works.running.is_empty() || model.link == Link::Connecting || workbench::is_busy(model);
+    if beat(before) != beat(now) && is_busy {
         model.spin = model.spin.wrapping_add(1);
         model.touch();
     }
