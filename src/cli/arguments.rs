@@ -26,6 +26,14 @@ pub struct Arguments {
     #[arg(short, long, conflicts_with = "host")]
     pub context: Option<String>,
 
+    /// The screen's theme: a name (dark, light, ...) or a theme file; what suits the terminal where it is missing
+    #[arg(long)]
+    pub theme: Option<String>,
+
+    /// Draw the screen with ASCII alone
+    #[arg(long)]
+    pub ascii: bool,
+
     /// What to do; the screen where it is missing.
     #[command(subcommand)]
     pub role: Option<Role>,

@@ -25,7 +25,11 @@ pub fn play(arguments: &Arguments, options: &Demo) -> anyhow::Result<ExitCode> {
             false => demo::make(&docker, &sample, tell).await,
         };
         let outcome = match outcome {
-            Ok(()) if opens_screen => screen::show(&docker, handover.as_deref(), Some(sample.join("Dockerfile"))).await,
+            Ok(()) if opens_screen => {
+                // The workbench looks for Dockerfiles where the process is.
+                let _ = std::env::set_current_dir(&sample);
+                screen::show(&docker, handover.as_deref(), arguments).await
+            }
             Ok(()) if options.clean => Ok(println!("demo: nothing of it is left")),
             Ok(()) => Ok(println!("demo: the shop is open; the sample is {}", sample.join("Dockerfile").display())),
             refused => refused,

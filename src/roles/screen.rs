@@ -1,10 +1,10 @@
 //! The screen, on our own engine or on a Docker host.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use boxyard::cli::Arguments;
 use boxyard::client::Docker;
+use boxyard::tui::{self, EngineKind, TuiOptions};
 
 use super::Joined;
 use super::handover::Handover;
@@ -19,7 +19,7 @@ pub fn play(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         // Whoever can't be reached is told in plain words, before the screen takes the terminal.
         let docker = docker.negotiate_version().await?;
-        let outcome = show(&docker, handover.as_deref(), None).await;
+        let outcome = show(&docker, handover.as_deref(), arguments).await;
         if let Some(handover) = handover {
             handover.close().await;
         }
@@ -29,8 +29,15 @@ pub fn play(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// The screen itself; `dockerfile` is what the workbench offers first.
-pub async fn show(docker: &Docker, handover: Option<&Handover>, dockerfile: Option<PathBuf>) -> anyhow::Result<()> {
-    let _ = (docker, handover, dockerfile);
-    anyhow::bail!("the screen is not built in yet")
+/// The screen itself.
+pub async fn show(docker: &Docker, handover: Option<&Handover>, arguments: &Arguments) -> anyhow::Result<()> {
+    let about = match handover {
+        Some(handover) if handover.is_embedded() => {
+            EngineKind::Embedded { root: handover.instance().root().display().to_string() }
+        }
+        _ => EngineKind::Host(docker.address()),
+    };
+    let ascii = arguments.ascii.then_some(true);
+    let options = TuiOptions { about, theme: arguments.theme.clone(), ascii, ..TuiOptions::default() };
+    tui::run(docker.clone(), options).await
 }
