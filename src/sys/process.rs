@@ -84,16 +84,20 @@ pub fn exit_now(status: i32) -> ! {
 
 /// Gives every signal its default action and unblocks all of them. Rust ignores SIGPIPE, and exec would pass that on.
 pub fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is a valid disposition for every number; those that cannot be changed answer EINVAL.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// The kernel's `struct sigaction`, zeroed: SIG_DFL, no flags, nothing masked.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const SET_BYTES: usize = 8;
+    // past libc, which hides two signals that it keeps to itself but that may be ignored all the same
+    for signal in 1..=64 {
+        // SAFETY: the action is as long as the kernel's largest form of it and outlives the call; signals that cannot
+        // be changed answer EINVAL.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null::<u64>(), SET_BYTES) };
     }
-    // SAFETY: the set is initialised by sigemptyset before it is read.
+    let none = 0u64;
+    // SAFETY: the set is of the size given and outlives the call.
     unsafe {
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, std::ptr::null::<u64>(), SET_BYTES)
+    };
 }
 
 /// Closes the descriptors `first..=last` at once. Whoever owns one of them must not use or drop it afterwards; meant

@@ -5,13 +5,17 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use bollard_stubs::models::{ContainerConfig, HostConfig};
 use boxyard::engine::layer::OverlayStack;
-use boxyard::engine::oci::{
-    CapSet, CgroupPlan, DeviceKind, DevicePlan, LaunchPlan, Limits, MountKind, MountPlan, NamespacePlan, NetNs,
-    ProcessPlan, RootPlan, SeccompPlan,
-};
+use boxyard::engine::oci::{self, LaunchPlan, NetNs, Peers, PlanInput, ProcessPlan};
 use boxyard::engine::runtime::{self, Cgroups, ExecTarget, HostFacts, Running, Stdio, StepError};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+/// What busybox is called by in the yard.
+const PROGRAMS: [&str; 27] = [
+    "cat", "chmod", "dd", "echo", "env", "grep", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod", "mount",
+    "ps", "pwd", "readlink", "sh", "sleep", "stat", "stty", "test", "touch", "true", "tty", "unshare", "wc",
+];
 
 /// A root made of busybox, its own cgroup, and a plan.
 pub struct Yard {
@@ -28,23 +32,24 @@ pub struct Outcome {
 
 impl Yard {
     pub fn new(name: &str) -> Self {
+        Self::with(name, &HostConfig::default())
+    }
+
+    pub fn with(name: &str, host_config: &HostConfig) -> Self {
         let temp = tempfile::Builder::new().prefix("boxyard-runtime-").tempdir().expect("a temporary directory");
         let at = |name: &str| temp.path().join(name);
         for directory in ["lower/bin", "lower/etc", "lower/tmp", "upper", "work"] {
             fs::create_dir_all(at(directory)).expect("a directory");
         }
         fs::copy(busybox(), at("lower/bin/busybox")).expect("busybox");
-        for program in [
-            "sh", "cat", "id", "ls", "mount", "hostname", "env", "pwd", "stat", "readlink", "sleep", "kill", "tty",
-            "true", "grep", "test", "stty", "mknod", "touch", "echo", "head", "ip", "ps",
-        ] {
+        for program in PROGRAMS {
             std::os::unix::fs::symlink("busybox", at("lower/bin").join(program)).expect("a link");
         }
         fs::write(at("lower/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
             .expect("passwd");
         fs::write(at("lower/etc/group"), "root:x:0:\napp:x:1000:\naudio:x:29:app\n").expect("group");
         let stack = OverlayStack { lowers: vec![at("lower")], upper: at("upper"), work: at("work") };
-        Self { plan: plan(name, stack), temp }
+        Self { plan: plan(name, stack, host_config), temp }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -135,67 +140,52 @@ pub fn line(output: &OwnedFd) -> String {
     line
 }
 
+/// Reads a terminal until `end` has come.
+pub fn read_until(master: &OwnedFd, end: &str) -> String {
+    let mut text = String::new();
+    let mut byte = [0];
+    while !text.ends_with(end) {
+        match rustix::io::read(master, &mut byte) {
+            Ok(1) => text.push(char::from(byte[0])),
+            other => panic!("{other:?} after {text:?}"),
+        }
+    }
+    text
+}
+
 /// Types into a terminal.
 pub fn type_into(master: &OwnedFd, text: &str) {
     fs::File::from(master.try_clone().expect("a copy")).write_all(text.as_bytes()).expect("typed");
 }
 
-/// Docker's usual container, without a network.
-fn plan(name: &str, stack: OverlayStack) -> LaunchPlan {
-    let host = HostFacts::read();
-    let process = ProcessPlan {
-        env: vec!["PATH=/bin".to_owned()],
-        cwd: "/".to_owned(),
-        capabilities: CapSet::docker_default(),
-        seccomp: SeccompPlan::Unconfined,
-        ..ProcessPlan::default()
-    };
-    let own =
-        |target: &str, kind: MountKind| MountPlan { target: target.into(), kind, flags: Default::default() }.hardened();
-    let mut dev = MountPlan::tmpfs("/dev", ["mode=755", "size=65536k"]);
-    dev.flags.nosuid = true;
-    let mounts = vec![
-        own("/proc", MountKind::Proc),
-        dev,
-        own("/dev/pts", MountKind::Devpts),
-        own("/sys", MountKind::Sysfs).read_only(),
-        own("/sys/fs/cgroup", MountKind::Cgroup).read_only(),
-        own("/dev/mqueue", MountKind::Mqueue),
-        MountPlan::tmpfs("/dev/shm", ["mode=1777", "size=64m"]).hardened(),
-    ];
-    let device = |path: &str, major, minor| DevicePlan::Node {
-        path: path.into(),
-        kind: DeviceKind::Char,
-        major,
-        minor,
-        mode: 0o666,
-        uid: 0,
-        gid: 0,
-    };
-    LaunchPlan {
-        id: name.to_owned(),
-        root: RootPlan::Overlay(stack),
-        readonly_root: false,
-        mounts,
-        process,
-        namespaces: NamespacePlan { net: NetNs::Fresh, ..NamespacePlan::default() },
+/// The plan of a container of ours, as Docker's configs make it.
+fn plan(name: &str, stack: OverlayStack, host_config: &HostConfig) -> LaunchPlan {
+    let config = ContainerConfig {
+        cmd: Some(vec!["/bin/true".to_owned()]),
+        env: Some(vec!["PATH=/bin".to_owned()]),
         hostname: Some("yard".to_owned()),
-        domainname: None,
-        cgroup: CgroupPlan {
-            layout: host.cgroups,
-            path: format!("boxyard-test-{}/{name}", std::process::id()),
-            limits: Limits::default(),
-        },
-        devices: vec![device("/dev/null", 1, 3), device("/dev/zero", 1, 5), device("/dev/tty", 5, 0)],
-        masked_paths: vec!["/proc/kcore".to_owned(), "/sys/firmware".to_owned(), "/proc/acpi".to_owned()],
-        readonly_paths: vec!["/proc/sys".to_owned()],
-        sysctls: Vec::new(),
-    }
+        ..ContainerConfig::default()
+    };
+    let input = PlanInput {
+        id: name,
+        config: &config,
+        host_config,
+        root: stack,
+        mounts: Vec::new(),
+        net: NetNs::Fresh,
+        cgroup_parent: format!("boxyard-test-{}", std::process::id()),
+        host: &HostFacts::read(),
+        peers: Peers::default(),
+    };
+    oci::plan(&input).expect("a plan")
 }
 
 impl Drop for Yard {
     fn drop(&mut self) {
         let parent = self.plan.cgroup.path.split('/').next().unwrap_or_default();
+        if std::thread::panicking() {
+            let _ = self.cgroups().kill_all(parent); // what a failed story left running
+        }
         self.cgroups().remove(parent).expect("nothing is left of the cgroups");
     }
 }

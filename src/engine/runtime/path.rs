@@ -107,6 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_are_no_way_out() {
+        let root: OwnedFd = fs::File::open("/").unwrap().into();
+        let outside = tempfile::tempdir().unwrap();
+        let outside = fs::File::open(outside.path()).unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&outside));
+        assert_eq!(root.open_inside(Path::new(&path), OFlags::PATH).unwrap_err(), Errno::LOOP);
+        assert!(ensure(&root, Path::new(&path), Leaf::Directory).is_err());
+    }
+
+    #[test]
     fn a_link_to_itself_is_an_error() {
         let temp = tempfile::tempdir().unwrap();
         symlink("loop", temp.path().join("loop")).unwrap();
