@@ -1,5 +1,6 @@
 //! The screen, on our own engine or on a Docker host.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use boxyard::cli::Arguments;
@@ -19,7 +20,7 @@ pub fn play(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         // Whoever can't be reached is told in plain words, before the screen takes the terminal.
         let docker = docker.negotiate_version().await?;
-        let outcome = show(&docker, handover.as_deref(), arguments).await;
+        let outcome = show(&docker, handover.as_deref(), arguments, None).await;
         if let Some(handover) = handover {
             handover.close().await;
         }
@@ -29,8 +30,13 @@ pub fn play(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// The screen itself.
-pub async fn show(docker: &Docker, handover: Option<&Handover>, arguments: &Arguments) -> anyhow::Result<()> {
+/// The screen itself; `dockerfile` is what the workbench opens first.
+pub async fn show(
+    docker: &Docker,
+    handover: Option<&Handover>,
+    arguments: &Arguments,
+    dockerfile: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let about = match handover {
         Some(handover) if handover.is_embedded() => {
             EngineKind::Embedded { root: handover.instance().root().display().to_string() }
@@ -38,6 +44,6 @@ pub async fn show(docker: &Docker, handover: Option<&Handover>, arguments: &Argu
         _ => EngineKind::Host(docker.address()),
     };
     let ascii = arguments.ascii.then_some(true);
-    let options = TuiOptions { about, theme: arguments.theme.clone(), ascii, ..TuiOptions::default() };
+    let options = TuiOptions { about, theme: arguments.theme.clone(), ascii, dockerfile, ..TuiOptions::default() };
     tui::run(docker.clone(), options).await
 }
