@@ -7,4 +7,5 @@ pub mod mount;
 pub mod process;
 pub mod readiness;
 pub mod rights;
+pub mod signal;
 pub mod spawn;

@@ -33,7 +33,7 @@ impl Server {
     }
 
     /// The descriptors to wait on now; may change after each [`ready`](Self::ready) and [`expire`](Self::expire).
-    pub fn poll_fds(&self) -> Vec<(RawFd, Interest)> {
+    pub fn poll_fds(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
         let _ = &self.config;
         Vec::new()
     }

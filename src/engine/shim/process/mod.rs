@@ -1,10 +1,214 @@
 //! The shim process: one thread, one `epoll` loop, one container.
+//!
+//! Its life: it reads `shim.json`, listens, has the runtime make the container's first process (which waits), says so
+//! on the connection it was born with, and from then on reacts. It ends when its container is over and everybody was told; or when
+//! nobody starts the container and the engine that made it is gone. It never waits but in `epoll`, with two exceptions
+//! that are the point of it: the runtime's steps and writing to the log's page cache.
+
+mod ending;
+mod keeper;
+mod member;
+mod outbox;
+mod peer;
+mod reactor;
+mod requests;
+mod streams;
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::fs::Mode;
+
+use self::keeper::Keeper;
+use self::member::{Ends, Wanted};
+use super::logs::{Compression, LogWriter};
+use super::protocol::{Message, Refusal, RefusalKind, encode};
+use super::spec::{Bundle, LogDriver, ProcessIdentity, ShimSpec, StdinMode};
+use crate::engine::network::dns;
+use crate::engine::runtime::{self, Created, Stdio};
+use crate::engine::store;
+
+/// What `boxyard shim` was asked to be.
+#[derive(Debug, PartialEq, Eq)]
+enum Task {
+    /// The shim of the container whose bundle is `bundle`. Descriptor 0 is its first connection, and descriptor 1 the
+    /// container's network namespace if there `is_netns_given`.
+    Keep { bundle: PathBuf, is_netns_given: bool },
+    /// A shim's child that compresses a log: from descriptor 0 to descriptor 1.
+    Compress,
+}
+
+fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Task> {
+    let (mut bundle, mut is_netns_given) = (None, false);
+    while let Some(arg) = args.next() {
+        match arg.to_str()? {
+            "--compress" => return Some(Task::Compress),
+            "--bundle" => bundle = Some(PathBuf::from(args.next()?)),
+            "--netns" => is_netns_given = true,
+            _ => return None,
+        }
+    }
+    Some(Task::Keep { bundle: bundle?, is_netns_given })
+}
 
 /// Is the shim that `args` (after `shim`) describe; returns when its container is over and everybody was told.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let _ = args;
-    todo!()
+    let outcome = match parse(args) {
+        Some(Task::Keep { bundle, is_netns_given }) => keep(&bundle, is_netns_given),
+        Some(Task::Compress) => compress(),
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "this verb is the engine's own; nobody else calls it")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("boxyard shim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compress() -> io::Result<()> {
+    let (input, output) = (io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?);
+    Compression::run(File::from(input), File::from(output))
+}
+
+fn keep(bundle: &Path, is_netns_given: bool) -> io::Result<()> {
+    let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let netns = if is_netns_given { Some(io::stdout().as_fd().try_clone_to_owned()?) } else { None };
+    let bundle = Bundle::new(bundle);
+    match bring_up(&bundle, netns) {
+        Ok(prepared) => Keeper::new(bundle, prepared, control)?.run(),
+        Err(refusal) => {
+            let _ = std::fs::remove_file(bundle.folder().join(Bundle::SOCKET));
+            let _ = std::fs::remove_file(bundle.pid());
+            // An engine that is gone does not miss it.
+            let _ = (&control).write_all(&encode(&Message::Refused { id: 0, refusal }));
+            Ok(())
+        }
+    }
+}
+
+/// A container that waits for its start, and all the loop needs.
+struct Prepared {
+    identity: ProcessIdentity,
+    signals: SignalFd,
+    listener: UnixListener,
+    created: Created,
+    ends: Ends,
+    log: Option<LogWriter>,
+    dns: Option<dns::Server>,
+    spec: ShimSpec,
+}
+
+fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal> {
+    let because = |what: &'static str| move |error: io::Error| refusal(format!("{what}: {error}"));
+    detach().map_err(because("detach the shim from its parent"))?;
+    let signals = take_signals().map_err(because("take the shim's signals"))?;
+    let spec: ShimSpec = store::read_record(&bundle.spec())
+        .map_err(|error| refusal(error.to_string()))?
+        .ok_or_else(|| refusal(format!("{} is missing", bundle.spec().display())))?;
+    let identity = ProcessIdentity::of(std::process::id()).ok_or_else(|| refusal("read /proc/self/stat".to_owned()))?;
+    let listener = listen(bundle).map_err(because("listen on the shim's socket"))?;
+    store::write_record(&bundle.pid(), &identity).map_err(|error| refusal(error.to_string()))?;
+    let log = match spec.log.driver {
+        LogDriver::JsonFile => Some(
+            LogWriter::open(spec.log.clone())
+                .map_err(|error| refusal(format!("open log {}: {error}", spec.log.path.display())))?,
+        ),
+        LogDriver::None => None,
+    };
+    let dns = match (&spec.dns, &netns) {
+        (Some(config), Some(netns)) => {
+            let bound = dns::Server::bind(netns.as_fd(), config.clone());
+            Some(bound.map_err(because("listen for the container's name lookups"))?)
+        }
+        _ => None,
+    };
+    let (stdio, ends) = stdio_of(&spec).map_err(because("make the container's pipes"))?;
+    let created = runtime::create(&spec.plan, stdio, netns.as_ref().map(AsFd::as_fd)).map_err(|error| Refusal {
+        kind: RefusalKind::Create,
+        code: error.exit_code(),
+        message: error.docker_message(),
+    })?;
+    Ok(Prepared { identity, signals, listener, created, ends, log, dns, spec })
+}
+
+fn refusal(message: String) -> Refusal {
+    Refusal { kind: RefusalKind::Create, code: 128, message }
+}
+
+fn stdio_of(spec: &ShimSpec) -> io::Result<(Stdio, Ends)> {
+    let process = &spec.plan.process;
+    member::streams(Wanted {
+        terminal: process.tty.then_some(process.console_size),
+        stdin: spec.stdin != StdinMode::Closed,
+        stdout: true,
+        stderr: true,
+    })
+}
+
+/// Own session, no terminal, nobody's working folder, and whatever the container leaves behind is ours to reap.
+fn detach() -> io::Result<()> {
+    // The engine's spawn has made it a session leader already; by hand it may not be one.
+    let _ = rustix::process::setsid();
+    rustix::process::chdir("/")?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    // Any process ID says yes; its own reads best.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    Ok(())
+}
+
+/// SIGCHLD tells of processes that nobody waits for otherwise; requests to end go on to the container. All others have
+/// their default, but for SIGPIPE, which Rust ignores.
+fn take_signals() -> io::Result<SignalFd> {
+    let mut mine = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        mine.add(signal);
+    }
+    mine.thread_block()?;
+    Ok(SignalFd::with_flags(&mine, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Listens in the bundle; only our own user may connect.
+fn listen(bundle: &Bundle) -> io::Result<UnixListener> {
+    let folder = File::open(bundle.folder())?;
+    // A socket's path may have 107 bytes at most (unix(7)); through the folder's descriptor any bundle fits.
+    let path = PathBuf::from(format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), Bundle::SOCKET));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(&path);
+    rustix::process::umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_words_are_understood() {
+        let parse = |line: &str| super::parse(line.split(' ').map(OsString::from));
+        let keep = |is_netns_given| Some(Task::Keep { bundle: "/run/b".into(), is_netns_given });
+        assert_eq!(parse("--bundle /run/b"), keep(false));
+        assert_eq!(parse("--bundle /run/b --netns"), keep(true));
+        assert_eq!(parse("--compress"), Some(Task::Compress));
+        assert_eq!(parse("--netns"), None);
+        assert_eq!(parse("--bundle"), None);
+        assert_eq!(parse("--magic"), None);
+    }
 }

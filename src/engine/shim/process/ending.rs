@@ -1,0 +1,224 @@
+//! How it ends: the log is whole, the record is on disk, then everybody is told, and last the shim goes.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::keeper::{INIT, Keeper, Phase};
+use super::member::End;
+use super::peer::Role;
+use super::reactor::{Number, Source};
+use super::streams::Read;
+use crate::engine::runtime::Cgroups;
+use crate::engine::shim::logs::{Compression, LogStream};
+use crate::engine::shim::protocol::ShimEvent;
+use crate::engine::shim::spec::{Bundle, ExitRecord};
+use crate::engine::store;
+use crate::sys::signal::pidfd_signal;
+use crate::sys::spawn::{Streams, spawn_session};
+
+/// How long output may still come after the first process is dead. Nobody of a private pid namespace is left to write
+/// by then; elsewhere somebody may have handed the pipe to a process that is not ours to kill.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long whoever waits for the rest of the output may take nothing before we go.
+const LINGER_LIMIT: Duration = Duration::from_secs(600);
+/// The same for an engine with its last events.
+const CONTROL_LINGER_LIMIT: Duration = Duration::from_secs(10);
+
+impl Keeper {
+    /// The first process is dead.
+    pub(super) fn begin_ending(&mut self, end: End) {
+        let Phase::Running { started_at } = self.phase else { return };
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        self.phase = Phase::Ending { started_at, end, finished_at: Timestamp::now(), deadline };
+        if self.facts.has_foreign_pids {
+            self.kill_group();
+        }
+    }
+
+    /// Goes on with an ending as far as it goes.
+    pub(super) fn settle_ending(&mut self) {
+        let Phase::Ending { started_at, end, finished_at, deadline } = self.phase else { return };
+        // Nobody is left to be stalled by a slow attacher, so all goes to their queues: at most what a pipe holds.
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            while self.read_output(INIT, stream) == Read::Bytes {}
+        }
+        let is_drained = self.members.get(&INIT).is_none_or(super::member::Member::is_drained);
+        if !is_drained && Instant::now() < deadline {
+            return;
+        }
+        self.reap();
+        self.end_execs();
+        if let Some(log) = &mut self.log {
+            log.finish(LogStream::Stdout, finished_at);
+            log.finish(LogStream::Stderr, finished_at);
+        }
+        let exit = ExitRecord {
+            code: end.code,
+            signal: end.signal,
+            oom_killed: self.was_oom_killed(),
+            started_at: Some(started_at),
+            finished_at,
+            error: self.log.as_ref().and_then(|log| log.error()).map(str::to_owned),
+        };
+        if let Err(error) = store::write_record(&self.facts.exit_path, &exit) {
+            // The engine hears it all the same, and this is where it looks when it does not.
+            eprintln!("boxyard shim: {error}");
+        }
+        self.leave_bundle();
+        self.announce(&ShimEvent::Exited(exit.clone()));
+        self.finish_attachers_of(INIT);
+        self.phase = Phase::Over { exit: Some(exit), since: Instant::now() };
+    }
+
+    /// An exec's process is dead.
+    pub(super) fn exec_ended(&mut self, number: Number, end: End) {
+        // What it wrote is in the pipe by now. Children of it may still hold the other end; nobody waits for them.
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            while self.read_output(number, stream) == Read::Bytes {}
+        }
+        let Some(member) = self.members.remove(&number) else { return };
+        for (source, fd) in member.open_streams(number) {
+            let _ = self.reactor.set(source, fd, None);
+        }
+        // First the news, then the end of the streams: whoever sees that end asks for the code next.
+        if let Some(exec_id) = member.exec_id {
+            self.announce(&ShimEvent::ExecExited { exec_id, code: end.code });
+        }
+        self.finish_attachers_of(number);
+    }
+
+    /// Execs that are not waited for yet died with the container.
+    fn end_execs(&mut self) {
+        let execs: Vec<Number> = self.members.keys().copied().filter(|number| *number != INIT).collect();
+        for number in execs {
+            if let Some(member) = self.members.get(&number) {
+                let _ = self.reactor.set(Source::End(number), &member.pidfd, None);
+            }
+            self.exec_ended(number, End { code: 137, signal: Some(libc::SIGKILL) });
+        }
+    }
+
+    /// A container that nobody will start is thrown away.
+    pub(super) fn discard(&mut self) {
+        // Dropping what was created kills it.
+        drop(std::mem::replace(&mut self.phase, Phase::Between));
+        self.give_up();
+    }
+
+    /// There is no container (any more) and no record to leave.
+    pub(super) fn give_up(&mut self) {
+        self.leave_bundle();
+        self.finish_attachers_of(INIT);
+        self.phase = Phase::Over { exit: None, since: Instant::now() };
+    }
+
+    /// Gives cgroup, socket and pid file back, so that the container can be started anew from here on.
+    fn leave_bundle(&mut self) {
+        let cgroup = &self.facts.cgroup;
+        if let Err(error) = Cgroups::new(cgroup.layout.clone()).remove(&cgroup.path) {
+            eprintln!("boxyard shim: {error}");
+        }
+        if let Some(listener) = self.listener.take() {
+            let _ = self.reactor.set(Source::Listener, &listener, None);
+        }
+        for file in [self.bundle.folder().join(Bundle::SOCKET), self.bundle.pid()] {
+            // An engine may have removed the whole bundle already.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    pub(super) fn kill_group(&self) {
+        let cgroup = &self.facts.cgroup;
+        if let Err(error) = Cgroups::new(cgroup.layout.clone()).kill_all(&cgroup.path) {
+            eprintln!("boxyard shim: {error}");
+        }
+    }
+
+    fn was_oom_killed(&self) -> bool {
+        let cgroup = &self.facts.cgroup;
+        Cgroups::new(cgroup.layout.clone()).oom_kills(&cgroup.path).is_ok_and(|count| count > 0)
+    }
+
+    fn finish_attachers_of(&mut self, number: Number) {
+        for peer in self.peers.values_mut() {
+            if let Role::Attached(attached) = &mut peer.role
+                && attached.member == number
+            {
+                attached.is_finishing = true;
+            }
+        }
+    }
+
+    /// Lets go of attachers that have everything, and at the end of whoever takes nothing.
+    pub(super) fn drop_finished_peers(&mut self) {
+        let now = Instant::now();
+        let over_since = match self.phase {
+            Phase::Over { since, .. } => Some(since),
+            _ => None,
+        };
+        let done: Vec<Number> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| match &peer.role {
+                Role::Attached(attached) => {
+                    attached.is_finishing
+                        && (peer.outbox.is_empty() || now.duration_since(attached.last_progress) > LINGER_LIMIT)
+                }
+                Role::Control { .. } => over_since
+                    .is_some_and(|since| peer.outbox.is_empty() || now.duration_since(since) > CONTROL_LINGER_LIMIT),
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        for number in done {
+            self.remove_peer(number);
+        }
+    }
+
+    /// Whether there is nothing left to do.
+    pub(super) fn is_done(&mut self) -> bool {
+        let is_done = matches!(self.phase, Phase::Over { .. }) && self.peers.is_empty();
+        if is_done && let Some((pid, compression)) = self.compression.take() {
+            // Half a file helps nobody; what is not compressed now will be after the next rotation.
+            if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
+                && let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            {
+                let _ = pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+            compression.abandon();
+        }
+        is_done
+    }
+
+    /// Has rotated log files compressed, one at a time, by a child: it takes a tenth of a second and half a megabyte,
+    /// neither of which this loop has.
+    pub(super) fn compress_log(&mut self) {
+        let Some(log) = self.log.as_mut().filter(|log| self.compression.is_none() && log.wants_compression()) else {
+            return;
+        };
+        if let Some(compression) = log.next_compression() {
+            match spawn_compressor(&compression) {
+                Ok(pid) => self.compression = Some((pid, compression)),
+                Err(_) => log.compression_ended(&compression, false),
+            }
+        }
+    }
+
+    pub(super) fn compression_ended(&mut self, compression: &Compression, is_success: bool) {
+        if let Some(log) = &mut self.log {
+            log.compression_ended(compression, is_success);
+        }
+        self.compress_log();
+    }
+}
+
+fn spawn_compressor(compression: &Compression) -> io::Result<u32> {
+    let args: Vec<CString> = [c"boxyard", c"shim", c"--compress"].map(CString::from).into();
+    let stderr = io::stderr();
+    let streams =
+        Streams { stdin: compression.input.as_fd(), stdout: compression.output.as_fd(), stderr: stderr.as_fd() };
+    spawn_session(c"/proc/self/exe", &args, &[], streams)
+}

@@ -1,0 +1,332 @@
+//! The loop: what the shim keeps, and what it does when something happens.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use rustix::process::{WaitOptions, WaitStatus, wait};
+
+use super::Prepared;
+use super::member::{End, Ends, Member};
+use super::peer::{Peer, Role};
+use super::reactor::{Interest, Number, Reactor, Ready, Source};
+use crate::engine::network::dns;
+use crate::engine::oci::{CgroupPlan, PidNs};
+use crate::engine::runtime::Created;
+use crate::engine::shim::logs::{Compression, LogWriter};
+use crate::engine::shim::protocol::{Answer, Hello, Message, RunningExec, ShimEvent, encode};
+use crate::engine::shim::spec::{self, Bundle, ExitRecord, ProcessIdentity, StdinMode};
+
+/// The container's first process among the members.
+pub(super) const INIT: Number = 0;
+/// How long a container that was made but not started waits for an engine after its own has gone.
+const ABANDONED_LIMIT: Duration = Duration::from_secs(10);
+/// How many bytes one read of a stream takes at most; a pipe holds as many.
+const READ_SIZE: usize = 64 << 10;
+/// An engine that lets so many bytes of replies and events lie is not coming back.
+const CONTROL_LIMIT: usize = 4 << 20;
+
+/// How far the container is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Its first process is set up and waits. Since `alone_since` no engine is connected.
+    Created { init: Created, ends: Ends, alone_since: Option<Instant> },
+    /// It runs.
+    Running { started_at: Timestamp },
+    /// Its first process is dead; what it wrote is being read, at most until `deadline`.
+    Ending { started_at: Timestamp, end: End, finished_at: Timestamp, deadline: Instant },
+    /// It is on record (if it ever ran), and who is still connected gets the rest.
+    Over { exit: Option<ExitRecord>, since: Instant },
+    /// Between two others, while one is turned into the other.
+    Between,
+}
+
+/// A shim.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) reactor: Reactor,
+    pub(super) bundle: Bundle,
+    pub(super) identity: ProcessIdentity,
+    pub(super) facts: Facts,
+    pub(super) listener: Option<UnixListener>,
+    signals: SignalFd,
+    pub(super) phase: Phase,
+    /// The container's processes that are our children, but for a first one that was not started yet.
+    pub(super) members: HashMap<Number, Member>,
+    pub(super) peers: HashMap<Number, Peer>,
+    /// Input for the first process that came before it was there.
+    pub(super) early_input: Vec<u8>,
+    last_number: Number,
+    pub(super) log: Option<LogWriter>,
+    pub(super) compression: Option<(u32, Compression)>,
+    dns: Option<dns::Server>,
+    pub(super) buffer: Vec<u8>,
+}
+
+/// What remains of the spec once the container is made.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) init_pid: u32,
+    pub(super) is_terminal: bool,
+    pub(super) stdin: StdinMode,
+    pub(super) exit_path: std::path::PathBuf,
+    pub(super) cgroup: CgroupPlan,
+    /// Whether processes of the container can outlive its first one.
+    pub(super) has_foreign_pids: bool,
+}
+
+impl Keeper {
+    /// Takes over a container that waits, and introduces itself on `control`.
+    pub(super) fn new(bundle: Bundle, prepared: Prepared, control: UnixStream) -> io::Result<Self> {
+        let Prepared { identity, signals, listener, created, ends, log, dns, spec } = prepared;
+        let facts = Facts {
+            init_pid: created.pid,
+            is_terminal: spec.plan.process.tty,
+            stdin: spec.stdin,
+            exit_path: spec.exit_path,
+            cgroup: spec.plan.cgroup,
+            has_foreign_pids: spec.plan.namespaces.pid != PidNs::Private,
+        };
+        let mut keeper = Self {
+            reactor: Reactor::new()?,
+            bundle,
+            identity,
+            facts,
+            listener: Some(listener),
+            signals,
+            phase: Phase::Created { init: created, ends, alone_since: None },
+            members: HashMap::new(),
+            peers: HashMap::new(),
+            early_input: Vec::new(),
+            last_number: INIT,
+            log,
+            compression: None,
+            dns,
+            buffer: vec![0; READ_SIZE],
+        };
+        if let Some(listener) = &keeper.listener {
+            keeper.reactor.set(Source::Listener, listener, Some(Interest::READ))?;
+        }
+        keeper.reactor.set(Source::Signals, &keeper.signals, Some(Interest::READ))?;
+        keeper.watch_dns()?;
+        control.set_nonblocking(true)?;
+        let number = keeper.next_number();
+        keeper.peers.insert(number, Peer::control(control));
+        let hello = keeper.hello();
+        keeper.say(number, &Message::Ok { id: 0, answer: Answer::Hello(hello) });
+        Ok(keeper)
+    }
+
+    pub(super) fn next_number(&mut self) -> Number {
+        self.last_number = self.last_number.wrapping_add(1).max(INIT + 1);
+        self.last_number
+    }
+
+    /// Runs until the container is over and everybody was told.
+    ///
+    /// # Errors
+    /// What makes the loop impossible; the container is then left to the engine.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        loop {
+            self.settle()?;
+            if self.is_done() {
+                return Ok(());
+            }
+            let limit = self.next_timeout(Instant::now());
+            for ready in self.reactor.wait(limit)? {
+                self.react(ready)?;
+            }
+            self.check_deadlines(Instant::now())?;
+        }
+    }
+
+    fn react(&mut self, ready: Ready) -> io::Result<()> {
+        match ready.source {
+            Source::Listener => self.accept(),
+            Source::Signals => self.take_signals()?,
+            Source::Connection(number) => self.peer_is_ready(number, ready),
+            Source::End(_) => self.reap(),
+            Source::Output(number, stream) => drop(self.read_output(number, stream)),
+            Source::Input(number) => self.write_input(number, ready),
+            Source::Dns(number) => {
+                if let (Some(dns), Ok(fd)) = (&mut self.dns, i32::try_from(number)) {
+                    dns.ready(fd);
+                    self.watch_dns()?;
+                }
+            }
+            Source::Oom => {}
+        }
+        Ok(())
+    }
+
+    /// Brings what is waited for in line with what the last events changed.
+    fn settle(&mut self) -> io::Result<()> {
+        self.take_left_behind_input();
+        self.settle_ending();
+        self.drop_finished_peers();
+        let Self { reactor, peers, members, .. } = self;
+        for (number, peer) in peers.iter() {
+            let takes_input = peer
+                .attached()
+                .and_then(|attached| members.get(&attached.member))
+                .is_some_and(|member| member.stdin.has_room());
+            reactor.set(Source::Connection(*number), &peer.socket, peer.interest(takes_input))?;
+        }
+        self.settle_members()?;
+        if let Phase::Created { alone_since, .. } = &mut self.phase {
+            let is_alone = !self.peers.values().any(|peer| matches!(peer.role, Role::Control { .. }));
+            *alone_since = if is_alone { alone_since.or_else(|| Some(Instant::now())) } else { None };
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        // Whatever went wrong was the connecting side's doing, or is told again at the next round.
+        if let Ok((socket, _)) = listener.accept()
+            && socket.set_nonblocking(true).is_ok()
+        {
+            let number = self.next_number();
+            self.peers.insert(number, Peer::control(socket));
+        }
+    }
+
+    fn take_signals(&mut self) -> io::Result<()> {
+        while let Some(info) = self.signals.read_signal()? {
+            let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
+            match signal {
+                Some(Signal::SIGCHLD) => self.reap(),
+                Some(signal @ (Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT)) => match &self.phase {
+                    Phase::Created { .. } => self.discard(),
+                    _ => drop(self.signal_member(INIT, signal as i32)),
+                },
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for every child that has ended: the container's, the compressor, and strangers that became ours.
+    pub(super) fn reap(&mut self) {
+        // The runtime itself waits for a first process that fails to start.
+        if matches!(self.phase, Phase::Created { .. }) {
+            return;
+        }
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let Ok(pid) = u32::try_from(pid.as_raw_nonzero().get()) else { continue };
+            if let Some((_, compression)) = self.compression.take_if(|(compressor, _)| *compressor == pid) {
+                self.compression_ended(&compression, status.exit_status() == Some(0));
+            } else if let Some(end) = end_of(status) {
+                self.process_ended(pid, end);
+            }
+        }
+    }
+
+    fn process_ended(&mut self, pid: u32, end: End) {
+        let Some((number, member)) = self.members.iter_mut().find(|(_, member)| member.pid == pid) else { return };
+        let number = *number;
+        member.end = Some(end);
+        // It stays readable for ever, so it must go; that it can't only costs a turn of the loop.
+        let _ = self.reactor.set(Source::End(number), &member.pidfd, None);
+        if number == INIT { self.begin_ending(end) } else { self.exec_ended(number, end) }
+    }
+
+    fn next_timeout(&self, now: Instant) -> Option<Duration> {
+        let deadline = match &self.phase {
+            Phase::Created { alone_since, .. } => alone_since.map(|since| since + ABANDONED_LIMIT),
+            Phase::Ending { deadline, .. } => Some(*deadline),
+            Phase::Over { .. } => Some(now + Duration::from_secs(1)),
+            Phase::Running { .. } | Phase::Between => None,
+        };
+        let own = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let dns = self.dns.as_ref().and_then(dns::Server::next_timeout);
+        own.into_iter().chain(dns).min()
+    }
+
+    fn check_deadlines(&mut self, now: Instant) -> io::Result<()> {
+        if let Phase::Created { alone_since: Some(since), .. } = &self.phase
+            && now >= *since + ABANDONED_LIMIT
+        {
+            self.discard();
+        }
+        if let Some(dns) = &mut self.dns
+            && dns.next_timeout() == Some(Duration::ZERO)
+        {
+            dns.expire();
+            self.watch_dns()?;
+        }
+        Ok(())
+    }
+
+    fn watch_dns(&mut self) -> io::Result<()> {
+        let Some(dns) = &self.dns else { return Ok(()) };
+        for (fd, interest) in dns.poll_fds() {
+            let interest = match interest {
+                dns::Interest::Read => Interest::READ,
+                dns::Interest::Write => Interest::WRITE,
+            };
+            let number = Number::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
+            self.reactor.renew(Source::Dns(number), fd, interest)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        let (started_at, exit) = match &self.phase {
+            Phase::Running { started_at } | Phase::Ending { started_at, .. } => (Some(*started_at), None),
+            Phase::Over { exit, .. } => (exit.as_ref().and_then(|exit| exit.started_at), exit.clone()),
+            Phase::Created { .. } | Phase::Between => (None, None),
+        };
+        let exec = |member: &Member| Some(RunningExec { exec_id: member.exec_id.clone()?, pid: member.pid });
+        Hello {
+            version: spec::VERSION,
+            shim: self.identity,
+            init_pid: self.facts.init_pid,
+            started_at,
+            exit,
+            execs: self.members.values().filter_map(exec).collect(),
+        }
+    }
+
+    /// Sends `message` to a control connection, or lets it wait there.
+    pub(super) fn say(&mut self, number: Number, message: &Message) {
+        let Some(peer) = self.peers.get_mut(&number) else { return };
+        let is_sent = peer.outbox.send(&peer.socket, &encode(message), &[]).is_ok();
+        if !is_sent || peer.outbox.len() > CONTROL_LIMIT {
+            self.remove_peer(number);
+        }
+    }
+
+    /// Sends `event` to everybody who wants to know.
+    pub(super) fn announce(&mut self, event: &ShimEvent) {
+        let message = Message::Event(event.clone());
+        let subscribers: Vec<Number> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| matches!(peer.role, Role::Control { is_subscribed: true, .. }))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in subscribers {
+            self.say(number, &message);
+        }
+    }
+
+    pub(super) fn remove_peer(&mut self, number: Number) {
+        if let Some(peer) = self.peers.remove(&number) {
+            // Closing it would do as well; this keeps the set's own list right.
+            let _ = self.reactor.set(Source::Connection(number), &peer.socket, None);
+        }
+    }
+}
+
+fn end_of(status: WaitStatus) -> Option<End> {
+    if let Some(signal) = status.terminating_signal() {
+        return Some(End { code: 128 + i64::from(signal), signal: Some(signal) });
+    }
+    status.exit_status().map(|code| End { code: i64::from(code), signal: None })
+}

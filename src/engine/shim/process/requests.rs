@@ -1,0 +1,269 @@
+//! What engines ask for.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::keeper::{INIT, Keeper, Phase};
+use super::member::{self, Member, Wanted};
+use super::peer::{Attached, InputState, Patience, Role};
+use super::reactor::{Interest, Number, Source};
+use crate::engine::oci::ConsoleSize;
+use crate::engine::runtime::{self, ExecTarget};
+use crate::engine::shim::protocol::{
+    Answer, Attach, ExecRequest, Message, Refusal, RefusalKind, ShimEvent, Target, Verb, parse_request,
+};
+use crate::engine::shim::spec::StdinMode;
+use crate::sys::signal::pidfd_signal;
+
+/// What comes of a request.
+enum Outcome {
+    Answer(Answer),
+    /// The connection carries streams from now on.
+    Streams(Answer, Attached),
+    Refused(Refusal),
+}
+
+impl Keeper {
+    /// Takes the requests that are whole on connection `number`.
+    pub(super) fn take_requests(&mut self, number: Number, bytes: &[u8]) {
+        if let Some(Role::Control { decoder, .. }) = self.peers.get_mut(&number).map(|peer| &mut peer.role) {
+            decoder.push(bytes);
+        }
+        loop {
+            let Some(Role::Control { decoder, .. }) = self.peers.get_mut(&number).map(|peer| &mut peer.role) else {
+                return;
+            };
+            let request = match decoder.next() {
+                Ok(Some(message)) => parse_request(message),
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            match request {
+                Ok((id, verb)) => self.take_request(number, id, verb),
+                Err(error) => {
+                    eprintln!("boxyard shim: a connection was closed: {error}");
+                    self.remove_peer(number);
+                }
+            }
+        }
+    }
+
+    fn take_request(&mut self, number: Number, id: u64, verb: Result<Verb, Refusal>) {
+        let is_subscribing = matches!(verb, Ok(Verb::Subscribe));
+        match verb.map_or_else(Outcome::Refused, |verb| self.carry_out(number, verb)) {
+            Outcome::Answer(answer) => {
+                self.say(number, &Message::Ok { id, answer });
+                if is_subscribing && let Phase::Over { exit: Some(exit), .. } = &self.phase {
+                    let event = ShimEvent::Exited(exit.clone());
+                    self.say(number, &Message::Event(event));
+                }
+            }
+            Outcome::Streams(answer, attached) => {
+                self.say(number, &Message::Ok { id, answer });
+                self.turn_into_streams(number, attached);
+            }
+            Outcome::Refused(refusal) => self.say(number, &Message::Refused { id, refusal }),
+        }
+    }
+
+    fn carry_out(&mut self, number: Number, verb: Verb) -> Outcome {
+        let done = |outcome: Result<(), Refusal>| match outcome {
+            Ok(()) => Outcome::Answer(Answer::Done),
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        match verb {
+            Verb::Hello => Outcome::Answer(Answer::Hello(self.hello())),
+            Verb::Start => match self.start() {
+                Ok(started_at) => Outcome::Answer(Answer::Started { started_at }),
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            Verb::Discard => done(match self.phase {
+                Phase::Created { .. } => {
+                    self.discard();
+                    Ok(())
+                }
+                _ => Err(state("the container was started")),
+            }),
+            Verb::Subscribe => {
+                if let Some(Role::Control { is_subscribed, .. }) =
+                    self.peers.get_mut(&number).map(|peer| &mut peer.role)
+                {
+                    *is_subscribed = true;
+                }
+                Outcome::Answer(Answer::Done)
+            }
+            Verb::Attach(wants) => match self.attach(wants) {
+                Ok(attached) => Outcome::Streams(Answer::Done, attached),
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            Verb::Exec(request) => self.exec(*request),
+            Verb::Resize { target, size } => done(self.resize(&target, size)),
+            Verb::Signal { target, signal } => {
+                done(self.find(&target).and_then(|number| self.signal_member(number, signal)))
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<Timestamp, Refusal> {
+        if !matches!(self.phase, Phase::Created { .. }) {
+            return Err(state("the container was started already"));
+        }
+        let Phase::Created { init, ends, .. } = std::mem::replace(&mut self.phase, Phase::Between) else {
+            return Err(state("the container was started already"));
+        };
+        let started_at = Timestamp::now();
+        let running = init.start().map_err(|error| {
+            self.give_up();
+            Refusal { kind: RefusalKind::Start, code: error.exit_code(), message: error.docker_message() }
+        })?;
+        let member = Member::new(None, running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
+            self.reactor.set(Source::End(INIT), &member.pidfd, Some(Interest::READ))?;
+            Ok(member)
+        });
+        let mut member = member.map_err(|error| {
+            // Its handles are gone, and with them any way to know it; the cgroup still has it.
+            self.kill_group();
+            self.give_up();
+            system(format!("watch the container's first process: {error}"))
+        })?;
+        member.stdin.ends_with_attacher = self.facts.stdin == StdinMode::Once;
+        self.members.insert(INIT, member);
+        self.phase = Phase::Running { started_at };
+        let early = std::mem::take(&mut self.early_input);
+        self.feed(INIT, &early);
+        Ok(started_at)
+    }
+
+    fn attach(&mut self, wants: Attach) -> Result<Attached, Refusal> {
+        let patience = match self.phase {
+            Phase::Created { .. } => Patience::Wait,
+            Phase::Running { .. } | Phase::Ending { .. } => Patience::Drop,
+            Phase::Over { .. } | Phase::Between => return Err(state("the container is not running")),
+        };
+        Ok(attached(INIT, wants, self.facts.is_terminal, patience))
+    }
+
+    fn exec(&mut self, request: ExecRequest) -> Outcome {
+        match self.try_exec(&request) {
+            Ok((_, pid)) if request.detach => Outcome::Answer(Answer::Exec { pid }),
+            Ok((number, pid)) => {
+                let ExecRequest { stdin, stdout, stderr, .. } = request;
+                let wants = Attach { stdin, stdout, stderr };
+                Outcome::Streams(Answer::Exec { pid }, attached(number, wants, request.tty, Patience::Wait))
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    fn try_exec(&mut self, request: &ExecRequest) -> Result<(Number, u32), Refusal> {
+        let Phase::Running { .. } = self.phase else { return Err(state("the container is not running")) };
+        if self.find(&Target::Exec(request.exec_id.clone())).is_ok() {
+            return Err(state("this exec runs already"));
+        }
+        let wanted = Wanted {
+            terminal: request.tty.then(|| request.size.or(request.plan.console_size)),
+            stdin: request.stdin && !request.detach,
+            stdout: request.stdout && !request.detach,
+            stderr: request.stderr && !request.detach,
+        };
+        let (stdio, ends) =
+            member::streams(wanted).map_err(|error| system(format!("make an exec's pipes: {error}")))?;
+        let target = ExecTarget { pid: self.facts.init_pid, cgroup: &self.facts.cgroup };
+        let running = runtime::exec(target, &request.plan, stdio).map_err(|error| Refusal {
+            kind: RefusalKind::Start,
+            code: error.exit_code(),
+            message: format!(
+                "OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
+            ),
+        })?;
+        let number = self.next_number();
+        let exec_id = Some(request.exec_id.clone());
+        let member = Member::new(exec_id, running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
+            self.reactor.set(Source::End(number), &member.pidfd, Some(Interest::READ))?;
+            Ok(member)
+        });
+        let member = member.map_err(|error| system(format!("watch an exec: {error}")))?;
+        self.members.insert(number, member);
+        Ok((number, running.pid))
+    }
+
+    fn find(&self, target: &Target) -> Result<Number, Refusal> {
+        let number = match target {
+            Target::Init => Some(INIT),
+            Target::Exec(exec_id) => self
+                .members
+                .iter()
+                .find(|(_, member)| member.exec_id.as_ref() == Some(exec_id))
+                .map(|(number, _)| *number),
+        };
+        number.ok_or_else(|| no_target("there is no such exec running"))
+    }
+
+    fn resize(&mut self, target: &Target, size: ConsoleSize) -> Result<(), Refusal> {
+        let resized = match (&self.phase, target) {
+            (Phase::Created { init, .. }, Target::Init) => {
+                init.pty_master.as_ref().map(|master| member::resize(master, size))
+            }
+            _ => self.members.get(&self.find(target)?).and_then(|member| member.resize(size)),
+        };
+        match resized {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(system(format!("resize the terminal: {error}"))),
+            None => Err(no_target("it has no terminal")),
+        }
+    }
+
+    pub(super) fn signal_member(&mut self, number: Number, signal: i32) -> Result<(), Refusal> {
+        let member = self.members.get(&number).filter(|member| member.end.is_none());
+        let member = member.ok_or_else(|| no_target("the process is not running"))?;
+        pidfd_signal(member.pidfd.as_fd(), signal).map_err(|error| match error.raw_os_error() {
+            Some(libc::ESRCH) => no_target("the process is not running"),
+            _ => system(format!("signal the process: {error}")),
+        })
+    }
+
+    fn turn_into_streams(&mut self, number: Number, attached: Attached) {
+        let Some(peer) = self.peers.get_mut(&number) else {
+            // It hung up in this very moment; an exec then runs without anybody.
+            return;
+        };
+        let (member, wants_input) = (attached.member, attached.wants.stdin);
+        let rest = match std::mem::replace(&mut peer.role, Role::Attached(attached)) {
+            Role::Control { decoder, .. } => decoder.into_rest(),
+            Role::Attached(_) => Vec::new(),
+        };
+        if wants_input && !rest.is_empty() {
+            if self.members.contains_key(&member) {
+                self.feed(member, &rest);
+            } else {
+                self.early_input.extend(rest);
+            }
+        }
+    }
+}
+
+fn attached(member: Number, wants: Attach, is_terminal: bool, patience: Patience) -> Attached {
+    Attached {
+        member,
+        wants,
+        is_framed: !is_terminal,
+        patience,
+        input: if wants.stdin { InputState::Open } else { InputState::Ended },
+        last_progress: Instant::now(),
+        is_finishing: false,
+    }
+}
+
+fn state(message: &str) -> Refusal {
+    Refusal { kind: RefusalKind::State, code: 0, message: message.to_owned() }
+}
+
+fn no_target(message: &str) -> Refusal {
+    Refusal { kind: RefusalKind::NoSuchTarget, code: 0, message: message.to_owned() }
+}
+
+fn system(message: String) -> Refusal {
+    Refusal { kind: RefusalKind::System, code: 128, message }
+}
