@@ -95,7 +95,7 @@ mod tests {
             expected.extend(body);
         }
         assert!(!outbox.is_empty());
-        let mut got = vec![];
+        let mut got: Vec<u8> = vec![];
         while got.len() < expected.len() {
             let mut piece = vec![0; 10_000];
             let count = theirs.read(&mut piece).unwrap();
