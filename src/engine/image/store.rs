@@ -1,141 +1,48 @@
 //! The images of one state root and their names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use bollard_stubs::models as docker;
-use bytes::Bytes;
-use futures_util::Stream;
-use tokio::io::AsyncRead;
+use bollard_stubs::models::EventMessageTypeEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::engine::error::EngineError;
 use crate::engine::events::Events;
-use crate::engine::layer::{ChainId, Layers, digest_newtype};
-use crate::engine::store::StateRoot;
+use crate::engine::layer::{ChainId, LayerError, Layers};
+use crate::engine::store::{RecordError, StateRoot, read_record, remove_record, write_record};
 
-use super::{ImageConfig, ImageUsers, Progress, Reference};
-
-digest_newtype! {
-    /// An image's ID: the digest of its configuration.
-    ImageId
-}
-
-/// One kept image.
-#[derive(Debug, Clone)]
-pub struct Image {
-    /// Its ID.
-    pub id: ImageId,
-    /// Its configuration.
-    pub config: ImageConfig,
-    /// The bytes `id` is the digest of.
-    pub raw_config: Vec<u8>,
-    /// Its highest layer; `None` for an image without layers.
-    pub top: Option<ChainId>,
-    /// Its layers, lowest first.
-    pub layers: Vec<ChainId>,
-    /// The image it was built or committed on, if that is known.
-    pub parent: Option<ImageId>,
-    /// Bytes of its files' content.
-    pub size: u64,
-}
-
-/// Which images to list.
-#[derive(Debug, Clone, Default)]
-pub struct ListImages {
-    /// Also images without a name that others stand on.
-    pub all: bool,
-    /// Docker's filters (`dangling`, `label`, `reference`, `before`, `since`, `until`).
-    pub filters: HashMap<String, Vec<String>>,
-    /// Count how many bytes are shared with other images.
-    pub shared_size: bool,
-}
-
-/// How to remove an image.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RemoveImage {
-    /// Also if it has several names or stopped containers.
-    pub force: bool,
-    /// Keep untagged parents.
-    pub noprune: bool,
-}
-
-/// Who asks a registry.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RegistryAuth {
-    /// User name; empty for nobody.
-    pub username: String,
-    /// Password or access token.
-    pub password: String,
-    /// An OAuth2 refresh token, instead of a password.
-    pub identity_token: Option<String>,
-    /// A token for the registry itself, sent as it is.
-    pub registry_token: Option<String>,
-}
-
-/// What to pull.
-#[derive(Debug, Clone)]
-pub struct PullRequest {
-    /// Which image; `latest` if neither tag nor digest is named.
-    pub reference: Reference,
-    /// `os[/arch[/variant]]`; this host's if `None`.
-    pub platform: Option<String>,
-    /// Who asks.
-    pub auth: Option<RegistryAuth>,
-}
-
-/// What to push.
-#[derive(Debug, Clone)]
-pub struct PushRequest {
-    /// Which repository; all its local tags if none is named.
-    pub reference: Reference,
-    /// Who asks.
-    pub auth: Option<RegistryAuth>,
-}
-
-/// What to make an image of from this host's own files.
-#[derive(Debug, Clone, Default)]
-pub struct HostImage {
-    /// Its name.
-    pub reference: Option<Reference>,
-    /// Programs, by name (searched in `PATH`'s usual folders) or absolute path.
-    pub programs: Vec<String>,
-    /// Other files or folders of the host, copied to the same place.
-    pub extra_files: Vec<PathBuf>,
-    /// What a container runs by default.
-    pub cmd: Vec<String>,
-}
-
-/// A root file system's tar that becomes an image.
-#[derive(Debug, Clone, Default)]
-pub struct ImageImport {
-    /// Its name.
-    pub reference: Option<Reference>,
-    /// What to say about it.
-    pub message: Option<String>,
-    /// Dockerfile instructions (`CMD ["sh"]`) for its configuration, already applied.
-    pub config: docker::ImageConfig,
-    /// `os[/arch[/variant]]`; this host's if `None`.
-    pub platform: Option<String>,
-}
-
-/// An image whose layers exist already; where build and commit end.
-#[derive(Debug, Clone, Default)]
-pub struct NewImage {
-    /// Its configuration; `rootfs` is filled in from `layers`.
-    pub config: ImageConfig,
-    /// Its layers, lowest first.
-    pub layers: Vec<ChainId>,
-    /// Its names.
-    pub tags: Vec<Reference>,
-    /// The image it stands on.
-    pub parent: Option<ImageId>,
-}
+use super::record::{ImageRecord, chain_of};
+use super::reference::is_hex_id;
+use super::{Image, ImageId, ImageUser, ImageUsers, NewImage, Reference};
 
 /// All kept images. Cheap to clone.
 #[derive(Clone)]
 pub struct Images {
-    layers: Arc<Layers>,
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub root: Arc<StateRoot>,
+    folder: PathBuf,
+    pub layers: Arc<Layers>,
+    events: Arc<Events>,
+    users: RwLock<Vec<Arc<dyn ImageUsers>>>,
+    index: Mutex<Index>,
+    /// Held while `references.json` is replaced, so that two changes can't overtake each other on their way to disk.
+    names_on_disk: Mutex<()>,
+}
+
+#[derive(Default)]
+pub(super) struct Index {
+    pub images: HashMap<ImageId, Arc<Image>>,
+    pub names: BTreeMap<Reference, ImageId>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct NamesRecord {
+    references: BTreeMap<Reference, ImageId>,
 }
 
 impl Images {
@@ -144,18 +51,54 @@ impl Images {
     /// # Errors
     /// Where the disk refuses.
     pub fn open(root: Arc<StateRoot>, layers: Arc<Layers>, events: Arc<Events>) -> Result<Self, EngineError> {
-        let _ = (root, events);
-        Ok(Self { layers })
+        let folder = root.room("images").map_err(|source| LayerError::io("create", "images", source))?;
+        let mut index = Index::default();
+        let told = |source| LayerError::io("read", &folder, source);
+        for entry in fs::read_dir(&folder).map_err(told)? {
+            let path = entry.map_err(told)?.path();
+            let is_image = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(is_hex_id);
+            if !is_image {
+                continue;
+            }
+            let read = read_record::<ImageRecord>(&path);
+            let Some(record) = read.inspect_err(|error| tracing::error!(%error, "an image is lost")).ok().flatten() else {
+                continue;
+            };
+            match Image::read(record.config.into_bytes()) {
+                Ok(image) => {
+                    let image = Image {
+                        size: size_of(&layers, &image.layers),
+                        parent: record.parent,
+                        tagged_at: record.tagged_at,
+                        ..image
+                    };
+                    index.images.insert(image.id, Arc::new(image));
+                }
+                Err(error) => tracing::error!(path = %path.display(), %error, "an image is lost"),
+            }
+        }
+        let names: NamesRecord = read_record(&folder.join("references.json")).map_err(record_error)?.unwrap_or_default();
+        index.names = names.references.into_iter().filter(|(_, id)| index.images.contains_key(id)).collect();
+        let shared = Shared {
+            root,
+            folder,
+            layers,
+            events,
+            users: RwLock::default(),
+            index: Mutex::new(index),
+            names_on_disk: Mutex::new(()),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Adds a room to ask before anything is removed. Called once a room, at start.
     pub fn add_users(&self, users: Arc<dyn ImageUsers>) {
-        let _ = users;
+        self.shared.users.write().unwrap_or_else(PoisonError::into_inner).push(users);
     }
 
     /// The layers that images are made of.
     pub fn layers(&self) -> &Arc<Layers> {
-        &self.layers
+        &self.shared.layers
     }
 
     /// The image that a person means by `name`: a reference, an ID, or the beginning of an ID.
@@ -163,47 +106,18 @@ impl Images {
     /// # Errors
     /// `NotFound`: `No such image: x`.
     pub fn find(&self, name: &str) -> Result<Image, EngineError> {
-        let _ = name;
-        todo!("land signatures first")
+        self.shared.find(name).map(|image| Image::clone(&image))
     }
 
     /// The image with this ID.
     pub fn get(&self, id: &ImageId) -> Option<Image> {
-        let _ = id;
-        todo!("land signatures first")
+        self.shared.index().images.get(id).map(|image| Image::clone(image))
     }
 
     /// The names of an image, tags only, as people write them.
     pub fn tags_of(&self, id: &ImageId) -> Vec<String> {
-        let _ = id;
-        todo!("land signatures first")
-    }
-
-    /// Lists images, newest first.
-    ///
-    /// # Errors
-    /// `InvalidParameter` for a filter that does not exist.
-    pub fn list(&self, list: &ListImages) -> Result<Vec<docker::ImageSummary>, EngineError> {
-        let _ = list;
-        todo!("land signatures first")
-    }
-
-    /// Everything known of one image.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn inspect(&self, name: &str) -> Result<docker::ImageInspect, EngineError> {
-        let _ = name;
-        todo!("land signatures first")
-    }
-
-    /// How an image came to be, newest step first.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn history(&self, name: &str) -> Result<Vec<docker::ImageHistoryResponseItem>, EngineError> {
-        let _ = name;
-        todo!("land signatures first")
+        let names = self.shared.names_of(id);
+        names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect()
     }
 
     /// Gives the image `source` another name.
@@ -211,90 +125,17 @@ impl Images {
     /// # Errors
     /// `NotFound`; `InvalidParameter` for a bad name.
     pub async fn tag(&self, source: &str, repo: &str, tag: Option<&str>) -> Result<(), EngineError> {
-        let _ = (source, repo, tag);
-        todo!("land signatures first")
-    }
-
-    /// Takes a name from an image, and with the last one the image itself, as Docker does.
-    ///
-    /// # Errors
-    /// `NotFound`; `Conflict` while a container uses it or names are in the way.
-    pub async fn remove(
-        &self,
-        name: &str,
-        remove: RemoveImage,
-    ) -> Result<Vec<docker::ImageDeleteResponseItem>, EngineError> {
-        let _ = (name, remove);
-        todo!("land signatures first")
-    }
-
-    /// Removes images nobody uses: those without a name, or with filter `dangling=false` all.
-    ///
-    /// # Errors
-    /// `InvalidParameter` for a filter that does not exist.
-    pub async fn prune(
-        &self,
-        filters: &HashMap<String, Vec<String>>,
-    ) -> Result<docker::ImagePruneResponse, EngineError> {
-        let _ = filters;
-        todo!("land signatures first")
-    }
-
-    /// Pulls an image; a failure is the last message. Dropping the stream cancels.
-    pub fn pull(&self, request: PullRequest) -> impl Stream<Item = Progress> + Send + Unpin + 'static {
-        let _ = request;
-        futures_util::stream::empty()
-    }
-
-    /// Pushes an image; a failure is the last message. Dropping the stream cancels.
-    pub fn push(&self, request: PushRequest) -> impl Stream<Item = Progress> + Send + Unpin + 'static {
-        let _ = request;
-        futures_util::stream::empty()
-    }
-
-    /// Loads images from an archive made by `save` (Docker's or OCI's form, plain or gzip); a failure is the last
-    /// message.
-    pub fn load(
-        &self,
-        archive: impl AsyncRead + Send + Unpin + 'static,
-        quiet: bool,
-    ) -> impl Stream<Item = Progress> + Send + Unpin + 'static {
-        let _ = (archive, quiet);
-        futures_util::stream::empty()
-    }
-
-    /// Saves images into one archive that is Docker's and OCI's form at once.
-    ///
-    /// # Errors
-    /// `NotFound`; what goes wrong later ends the stream with an error.
-    pub fn save(
-        &self,
-        names: &[String],
-    ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + Unpin + 'static, EngineError> {
-        let _ = names;
-        Ok(futures_util::stream::empty())
-    }
-
-    /// Makes an image of a root file system's tar (plain or gzip, xz, bzip2, zstd).
-    ///
-    /// # Errors
-    /// `InvalidParameter` for a bad archive.
-    pub async fn import(
-        &self,
-        import: ImageImport,
-        archive: impl AsyncRead + Send + Unpin + 'static,
-    ) -> Result<ImageId, EngineError> {
-        let _ = (import, archive);
-        todo!("land signatures first")
-    }
-
-    /// Makes an image of this host's own programs and what they need to run.
-    ///
-    /// # Errors
-    /// `NotFound` for a program the host does not have.
-    pub async fn from_host(&self, host: HostImage) -> Result<ImageId, EngineError> {
-        let _ = host;
-        todo!("land signatures first")
+        let image = self.shared.find(source)?;
+        let repository = Reference::parse(repo)?;
+        if repository.digest().is_some() {
+            return Err(EngineError::invalid("refusing to create a tag with a digest reference"));
+        }
+        let reference = match tag.filter(|tag| !tag.is_empty()) {
+            Some(tag) => repository.with_tag(tag)?,
+            None => repository.or_latest(),
+        };
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.add_name(&reference, &image.id)).await
     }
 
     /// Makes an image of existing layers.
@@ -302,7 +143,222 @@ impl Images {
     /// # Errors
     /// `NotFound` for a missing layer; `System` where the disk refuses.
     pub async fn create(&self, new: NewImage) -> Result<Image, EngineError> {
-        let _ = new;
-        todo!("land signatures first")
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let mut config = new.config;
+            config.rootfs.kind = "layers".to_owned();
+            config.rootfs.diff_ids = new
+                .layers
+                .iter()
+                .map(|chain| shared.layers.get(chain).map(|layer| layer.diff_id).ok_or(LayerError::Missing { chain: *chain }))
+                .collect::<Result<_, _>>()?;
+            if chain_of(&config) != new.layers {
+                return Err(EngineError::system("the layers of a new image do not stand on each other"));
+            }
+            let raw = config.to_bytes().map_err(|error| EngineError::system("write image configuration").because(error))?;
+            let image = shared.keep(raw, new.parent)?;
+            for tag in &new.tags {
+                shared.add_name(&tag.clone().or_latest(), &image.id)?;
+            }
+            Ok(Image::clone(&image))
+        })
+        .await
+    }
+
+    /// Removes layers that no image, container or build needs: what a killed pull or build left. To be called once all
+    /// rooms are open and have been added as users.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub async fn drop_unused_layers(&self) -> Result<(), EngineError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let chains: Vec<ChainId> = shared.layers.all().iter().map(|layer| layer.chain_id).collect();
+            for chain in chains {
+                shared.release_layers(Some(chain))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Shared {
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Images::find`], without a copy.
+    pub fn find(&self, name: &str) -> Result<Arc<Image>, EngineError> {
+        let index = self.index();
+        if let Ok(id) = name.parse::<ImageId>() {
+            return index.images.get(&id).cloned().ok_or_else(|| no_such_image(name));
+        }
+        if let Ok(reference) = Reference::parse(name)
+            && let Some(id) = named(&index.names, &reference.or_latest())
+        {
+            return index.images.get(&id).cloned().ok_or_else(|| no_such_image(name));
+        }
+        let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+        if prefix.is_empty() || !prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(no_such_image(name));
+        }
+        let mut found = index.images.values().filter(|image| image.id.hex().starts_with(prefix));
+        match (found.next(), found.next()) {
+            (Some(image), None) => Ok(Arc::clone(image)),
+            (Some(_), Some(_)) => Err(EngineError::invalid(format!("multiple IDs found with provided prefix: {prefix}"))),
+            _ => Err(no_such_image(name)),
+        }
+    }
+
+    /// All names of an image, tags and digests.
+    pub fn names_of(&self, id: &ImageId) -> Vec<Reference> {
+        self.index().names.iter().filter(|(_, named)| *named == id).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Keeps the image whose configuration is `raw`; all its layers must be there. Blocking.
+    pub fn keep(&self, raw: Vec<u8>, parent: Option<ImageId>) -> Result<Arc<Image>, EngineError> {
+        let malformed = |error: serde_json::Error| {
+            EngineError::invalid(format!("image configuration is not valid: {error}")).because(error)
+        };
+        let text = String::from_utf8(raw.clone())
+            .map_err(|error| EngineError::invalid("image configuration is not valid: it is not UTF-8").because(error))?;
+        let image = Image::read(raw).map_err(malformed)?;
+        if let Some(known) = self.index().images.get(&image.id) {
+            return Ok(Arc::clone(known));
+        }
+        if let Some(top) = &image.top {
+            self.layers.lowers(top)?;
+        }
+        let tagged_at = None;
+        let image = Image { size: size_of(&self.layers, &image.layers), parent, ..image };
+        write_record(&self.path_of(&image.id), &ImageRecord { config: text, parent, tagged_at }).map_err(record_error)?;
+        let image = Arc::new(image);
+        self.index().images.insert(image.id, Arc::clone(&image));
+        Ok(image)
+    }
+
+    /// Gives an image a name, taking it from whichever image has it. Blocking.
+    pub fn add_name(&self, name: &Reference, id: &ImageId) -> Result<(), EngineError> {
+        let before = self.index().names.insert(name.clone(), *id);
+        if before == Some(*id) {
+            return Ok(());
+        }
+        self.write_names()?;
+        if name.digest().is_none() {
+            self.publish("tag", &id.to_string(), &name.familiar(), Some(id));
+        }
+        self.note_tagged(id)
+    }
+
+    /// Takes a name away; `false` if there is no such name. Blocking.
+    pub fn drop_name(&self, name: &Reference) -> Result<bool, EngineError> {
+        if self.index().names.remove(name).is_none() {
+            return Ok(false);
+        }
+        self.write_names().map(|()| true)
+    }
+
+    /// Forgets an image, its record first; its layers are the caller's next concern. Blocking.
+    pub fn forget(&self, id: &ImageId) -> Result<(), EngineError> {
+        remove_record(&self.path_of(id)).map_err(record_error)?;
+        self.index().images.remove(id);
+        Ok(())
+    }
+
+    /// Removes `top` and what is below it as far as nothing needs it; answers the freed layers. Blocking.
+    pub fn release_layers(&self, top: Option<ChainId>) -> Result<Vec<crate::engine::layer::Layer>, EngineError> {
+        let Some(top) = top else { return Ok(Vec::new()) };
+        let users = self.users();
+        let is_wanted = |chain: &ChainId| {
+            self.index().images.values().any(|image| image.top.as_ref() == Some(chain))
+                || users.iter().any(|room| room.holds_layer(chain))
+        };
+        Ok(self.layers.remove(&top, &is_wanted)?)
+    }
+
+    /// The containers made from an image.
+    pub fn users_of(&self, id: &ImageId) -> Vec<ImageUser> {
+        self.users().iter().flat_map(|room| room.users_of(id)).collect()
+    }
+
+    /// Images built or committed on this one.
+    pub fn has_children(&self, id: &ImageId) -> bool {
+        self.index().images.values().any(|image| image.parent.as_ref() == Some(id))
+    }
+
+    /// Publishes that `action` happened to an image, with its labels.
+    pub fn publish(&self, action: &str, actor: &str, name: &str, image: Option<&ImageId>) {
+        let image = image.and_then(|id| self.index().images.get(id).cloned());
+        let labels = image.iter().flat_map(|image| image.config.config.labels.iter().flatten());
+        let attributes = labels.map(|(key, value)| (key.as_str(), value.clone())).chain([("name", name.to_owned())]);
+        self.events.publish(EventMessageTypeEnum::IMAGE, action, actor, attributes);
+    }
+
+    /// Publishes how much a prune freed.
+    pub fn publish_prune(&self, reclaimed: u64) {
+        self.events.publish(EventMessageTypeEnum::IMAGE, "prune", "", [("reclaimed", reclaimed.to_string())]);
+    }
+
+    fn users(&self) -> Vec<Arc<dyn ImageUsers>> {
+        self.users.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_tagged(&self, id: &ImageId) -> Result<(), EngineError> {
+        let now = jiff::Timestamp::now().to_string();
+        let Some(image) = self.index().images.get(id).cloned() else { return Ok(()) };
+        let config = String::from_utf8_lossy(&image.raw_config).into_owned();
+        let record = ImageRecord { config, parent: image.parent, tagged_at: Some(now.clone()) };
+        write_record(&self.path_of(id), &record).map_err(record_error)?;
+        if let Some(image) = self.index().images.get_mut(id) {
+            *image = Arc::new(Image { tagged_at: Some(now), ..Image::clone(image) });
+        }
+        Ok(())
+    }
+
+    fn write_names(&self) -> Result<(), EngineError> {
+        let _turn = self.names_on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = NamesRecord { references: self.index().names.clone() };
+        write_record(&self.folder.join("references.json"), &record).map_err(record_error)
+    }
+
+    fn path_of(&self, id: &ImageId) -> PathBuf {
+        self.folder.join(format!("{}.json", id.hex()))
+    }
+}
+
+/// Looks a name up; with tag and digest the digest decides.
+fn named(names: &BTreeMap<Reference, ImageId>, reference: &Reference) -> Option<ImageId> {
+    let wanted = match reference.digest() {
+        Some(digest) => reference.with_digest(*digest),
+        None => reference.clone(),
+    };
+    names.get(&wanted).copied()
+}
+
+fn size_of(layers: &Layers, chain: &[ChainId]) -> u64 {
+    chain.iter().filter_map(|chain| layers.get(chain)).map(|layer| layer.size).sum()
+}
+
+/// Docker's words for a missing image; names get the tag that was looked for.
+pub(super) fn no_such_image(name: &str) -> EngineError {
+    let shown = match Reference::parse(name) {
+        Ok(reference) => reference.or_latest().familiar(),
+        Err(_) => name.to_owned(),
+    };
+    EngineError::not_found(format!("No such image: {shown}"))
+}
+
+pub(super) fn record_error(error: RecordError) -> EngineError {
+    LayerError::Record(error).into()
+}
+
+/// Runs blocking work off the async threads.
+pub(super) async fn blocking<V: Send + 'static>(
+    work: impl FnOnce() -> Result<V, EngineError> + Send + 'static,
+) -> Result<V, EngineError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(EngineError::system("image work was cut off").because(error)),
     }
 }

@@ -4,7 +4,7 @@
 //! (image-spec, `config.md`): `chain(n) = sha256(chain(n-1) + " " + diff(n))`, and the first chain ID is its diff ID.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -205,6 +205,20 @@ impl<T: Read> Read for Hashing<T> {
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         self.bytes += count as u64;
         Ok(count)
+    }
+}
+
+impl<T: BufRead> BufRead for Hashing<T> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        if let Some(taken) = self.inner.fill_buf().ok().and_then(|chunk| chunk.get(..count)) {
+            self.hasher.update(taken);
+            self.bytes += count as u64;
+        }
+        self.inner.consume(count);
     }
 }
 

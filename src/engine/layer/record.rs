@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChainId, DiffId};
+use super::{ChainId, DiffId, Digest};
 
 /// One kept layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,21 @@ pub struct Layer {
     pub size: u64,
     /// The directory that holds its files.
     pub diff: PathBuf,
+    /// The blobs it came in or was pushed as.
+    pub blobs: Vec<Blob>,
+}
+
+/// A layer's compressed form at a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// The digest of the compressed bytes.
+    pub digest: Digest,
+    /// How many they are.
+    pub size: u64,
+    /// Which compression, as a media type.
+    pub media_type: String,
+    /// Where it is known to be: `domain/path`.
+    pub repository: String,
 }
 
 /// A layer as its `layer.json` keeps it.
@@ -28,4 +43,17 @@ pub(super) struct LayerRecord {
     pub diff_id: DiffId,
     pub parent: Option<ChainId>,
     pub size: u64,
+    pub tar: TarSource,
+    #[serde(default)]
+    pub blobs: Vec<Blob>,
+}
+
+/// How the layer's tar is made again, byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum TarSource {
+    /// From the tape beside it: it was unpacked from someone else's tar.
+    Tape,
+    /// By packing its directory in this format: it never was a tar.
+    Packed(u32),
 }
