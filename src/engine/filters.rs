@@ -19,6 +19,12 @@ impl From<Filters> for HashMap<String, Vec<String>> {
     }
 }
 
+impl From<HashMap<String, Vec<String>>> for Filters {
+    fn from(filters: HashMap<String, Vec<String>>) -> Self {
+        Self(filters.into_iter().collect())
+    }
+}
+
 impl Filters {
     /// Reads both JSON forms; an empty text is no filter.
     ///

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bollard_stubs::models as docker;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::error::EngineError;
 use crate::engine::layer::DiffId;
 
 /// The configuration of an image, Docker's and OCI's fields alike.
@@ -95,6 +96,27 @@ impl ImageConfig {
             created: Some(created.to_string()),
             ..Self::default()
         }
+    }
+
+    /// Says for which platform it is: `os[/arch[/variant]]`.
+    ///
+    /// # Errors
+    /// `InvalidParameter` for more parts than three, or empty ones.
+    pub fn set_platform(&mut self, platform: Option<&str>) -> Result<(), EngineError> {
+        let Some(platform) = platform.filter(|text| !text.is_empty()) else { return Ok(()) };
+        let parts: Vec<&str> = platform.split('/').collect();
+        if parts.len() > 3 || parts.iter().any(|part| part.is_empty()) {
+            return Err(EngineError::invalid(format!(
+                "\"{platform}\" is an invalid platform: expected os[/arch[/variant]]"
+            )));
+        }
+        let mut parts = parts.into_iter();
+        self.os = parts.next().unwrap_or_default().to_owned();
+        if let Some(architecture) = parts.next() {
+            self.architecture = architecture.to_owned();
+            self.variant = parts.next().map(str::to_owned);
+        }
+        Ok(())
     }
 
     /// The bytes whose digest is the image's ID: the same for the same configuration, every time.

@@ -7,9 +7,10 @@ use bollard_stubs::models as docker;
 use jiff::Timestamp;
 
 use crate::engine::error::EngineError;
+use crate::engine::filters::Filters;
 use crate::engine::layer::ChainId;
 
-use super::filter::Filters;
+use super::pattern::glob;
 use super::store::Shared;
 use super::{HistoryEntry, Image, ImageId, Images, ListImages, Reference};
 
@@ -21,16 +22,18 @@ impl Images {
     /// # Errors
     /// `InvalidParameter` for a filter that does not exist.
     pub fn list(&self, list: &ListImages) -> Result<Vec<docker::ImageSummary>, EngineError> {
-        let filters = Filters::new(&list.filters, KNOWN_FILTERS)?;
-        let dangling = filters.boolean("dangling")?;
-        let until = filters.time("until")?;
+        let filters = Filters::from(list.filters.clone());
+        filters.accept(KNOWN_FILTERS)?;
+        let dangling = filters.flag("dangling")?;
+        let until = filters.instant("until", Timestamp::now())?;
         let bound = |key| -> Result<Option<Timestamp>, EngineError> {
-            filters.first(key).map(|name| self.shared.find(name).map(|image| created(&image))).transpose()
+            filters.get(key).first().map(|name| self.shared.find(name).map(|image| created(&image))).transpose()
         };
         let (before, since) = (bound("before")?, bound("since")?);
 
         let (images, mut names) = self.shared.snapshot();
         let parents: HashSet<ImageId> = images.iter().filter_map(|image| image.parent).collect();
+        let no_labels = HashMap::new();
         let mut shown = Vec::new();
         for image in &images {
             let own = names.remove(&image.id).unwrap_or_default();
@@ -43,11 +46,11 @@ impl Images {
                 && until.is_none_or(|until| made <= until)
                 && before.is_none_or(|before| made < before)
                 && since.is_none_or(|since| made > since)
-                && filters.labels_fit(image.config.config.labels.as_ref());
+                && filters.labels(image.config.config.labels.as_ref().unwrap_or(&no_labels));
             if !fits {
                 continue;
             }
-            let own = match filters.all("reference") {
+            let own = match filters.get("reference") {
                 [] => own,
                 patterns => {
                     let own: Vec<Reference> = own.into_iter().filter(|name| fits_pattern(name, patterns)).collect();
@@ -94,7 +97,9 @@ impl Images {
                 typ: "layers".to_owned(),
                 layers: Some(config.rootfs.diff_ids.iter().map(ToString::to_string).collect()),
             }),
-            metadata: Some(docker::ImageInspectMetadata { last_tag_time: Some(image.tagged_at.clone().unwrap_or_else(|| "0001-01-01T00:00:00Z".to_owned())) }),
+            metadata: Some(docker::ImageInspectMetadata {
+                last_tag_time: Some(image.tagged_at.clone().unwrap_or_else(|| "0001-01-01T00:00:00Z".to_owned())),
+            }),
             ..docker::ImageInspect::default()
         })
     }
@@ -163,7 +168,8 @@ impl Images {
         for summary in shown {
             let Some(image) = images.iter().find(|image| image.id.to_string() == summary.id) else { continue };
             let shared = image.layers.iter().filter(|chain| owners.get(chain).is_some_and(|count| *count > 1));
-            summary.shared_size = signed(shared.filter_map(|chain| self.layers().get(chain)).map(|layer| layer.size).sum());
+            summary.shared_size =
+                signed(shared.filter_map(|chain| self.layers().get(chain)).map(|layer| layer.size).sum());
         }
     }
 
@@ -218,9 +224,7 @@ fn split_names(names: &[Reference]) -> (Vec<String>, Vec<String>) {
 /// Docker's `reference` filter: a shell pattern over the familiar name, with or without the tag.
 fn fits_pattern(name: &Reference, patterns: &[String]) -> bool {
     let (whole, bare) = (name.familiar(), name.familiar_name());
-    patterns.iter().any(|pattern| {
-        super::filter::glob(pattern, &whole) || super::filter::glob(pattern, &bare)
-    })
+    patterns.iter().any(|pattern| glob(pattern, &whole) || glob(pattern, &bare))
 }
 
 pub(super) fn signed(bytes: u64) -> i64 {

@@ -99,9 +99,8 @@ fn bar(current: u64, total: u64) -> String {
     }
     let current_shown = current.min(total);
     let filled = usize::try_from(u128::from(current_shown) * 50 / u128::from(total)).unwrap_or(50);
-    let head = if filled < 50 { ">" } else { "" };
-    let blank = 50usize.saturating_sub(filled + head.len());
-    format!("[{}{head}{}] {:>8}/{}", "=".repeat(filled), " ".repeat(blank), size(current), size(total))
+    let blank = 50usize.saturating_sub(filled);
+    format!("[{}>{}] {:>8}/{}", "=".repeat(filled), " ".repeat(blank), size(current), size(total))
 }
 
 /// A size with four significant digits and decimal units, as Docker writes it.

@@ -5,16 +5,27 @@
 //! committed first, then the image's record, then its names.
 
 mod config;
+mod elf;
+mod host;
+mod import;
+mod list;
+mod load;
 mod message;
+mod pattern;
+mod pull;
+mod record;
 mod reference;
+mod remove;
+mod request;
+mod save;
 mod store;
+mod stream;
 mod users;
 
-pub use config::{HistoryEntry, ImageConfig, RootFs};
+pub use config::{HistoryEntry, ImageConfig, RootFs, host_architecture};
 pub use message::Progress;
+pub use record::{Image, ImageId};
 pub use reference::{Reference, ReferenceError};
-pub use store::{
-    HostImage, Image, ImageId, ImageImport, Images, ListImages, NewImage, PullRequest, PushRequest, RegistryAuth,
-    RemoveImage,
-};
+pub use request::{HostImage, ImageImport, ListImages, NewImage, PullRequest, PushRequest, RegistryAuth, RemoveImage};
+pub use store::Images;
 pub use users::{ImageUser, ImageUsers};

@@ -61,7 +61,8 @@ impl Images {
                 continue;
             }
             let read = read_record::<ImageRecord>(&path);
-            let Some(record) = read.inspect_err(|error| tracing::error!(%error, "an image is lost")).ok().flatten() else {
+            let Some(record) = read.inspect_err(|error| tracing::error!(%error, "an image is lost")).ok().flatten()
+            else {
                 continue;
             };
             match Image::read(record.config.into_bytes()) {
@@ -77,7 +78,8 @@ impl Images {
                 Err(error) => tracing::error!(path = %path.display(), %error, "an image is lost"),
             }
         }
-        let names: NamesRecord = read_record(&folder.join("references.json")).map_err(record_error)?.unwrap_or_default();
+        let names: NamesRecord =
+            read_record(&folder.join("references.json")).map_err(record_error)?.unwrap_or_default();
         index.names = names.references.into_iter().filter(|(_, id)| index.images.contains_key(id)).collect();
         let shared = Shared {
             root,
@@ -150,12 +152,15 @@ impl Images {
             config.rootfs.diff_ids = new
                 .layers
                 .iter()
-                .map(|chain| shared.layers.get(chain).map(|layer| layer.diff_id).ok_or(LayerError::Missing { chain: *chain }))
+                .map(|chain| {
+                    shared.layers.get(chain).map(|layer| layer.diff_id).ok_or(LayerError::Missing { chain: *chain })
+                })
                 .collect::<Result<_, _>>()?;
             if chain_of(&config) != new.layers {
                 return Err(EngineError::system("the layers of a new image do not stand on each other"));
             }
-            let raw = config.to_bytes().map_err(|error| EngineError::system("write image configuration").because(error))?;
+            let raw =
+                config.to_bytes().map_err(|error| EngineError::system("write image configuration").because(error))?;
             let image = shared.keep(raw, new.parent)?;
             for tag in &new.tags {
                 shared.add_name(&tag.clone().or_latest(), &image.id)?;
@@ -206,7 +211,9 @@ impl Shared {
         let mut found = index.images.values().filter(|image| image.id.hex().starts_with(prefix));
         match (found.next(), found.next()) {
             (Some(image), None) => Ok(Arc::clone(image)),
-            (Some(_), Some(_)) => Err(EngineError::invalid(format!("multiple IDs found with provided prefix: {prefix}"))),
+            (Some(_), Some(_)) => {
+                Err(EngineError::invalid(format!("multiple IDs found with provided prefix: {prefix}")))
+            }
             _ => Err(no_such_image(name)),
         }
     }
@@ -221,8 +228,9 @@ impl Shared {
         let malformed = |error: serde_json::Error| {
             EngineError::invalid(format!("image configuration is not valid: {error}")).because(error)
         };
-        let text = String::from_utf8(raw.clone())
-            .map_err(|error| EngineError::invalid("image configuration is not valid: it is not UTF-8").because(error))?;
+        let text = String::from_utf8(raw.clone()).map_err(|error| {
+            EngineError::invalid("image configuration is not valid: it is not UTF-8").because(error)
+        })?;
         let image = Image::read(raw).map_err(malformed)?;
         if let Some(known) = self.index().images.get(&image.id) {
             return Ok(Arc::clone(known));
@@ -232,7 +240,8 @@ impl Shared {
         }
         let tagged_at = None;
         let image = Image { size: size_of(&self.layers, &image.layers), parent, ..image };
-        write_record(&self.path_of(&image.id), &ImageRecord { config: text, parent, tagged_at }).map_err(record_error)?;
+        write_record(&self.path_of(&image.id), &ImageRecord { config: text, parent, tagged_at })
+            .map_err(record_error)?;
         let image = Arc::new(image);
         self.index().images.insert(image.id, Arc::clone(&image));
         Ok(image)

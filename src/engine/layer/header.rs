@@ -264,8 +264,13 @@ impl NewHeader<'_> {
     }
 }
 
+/// The blocks that stand before a regular file's content in an archive of our own making (`save`).
+pub(crate) fn file_header(name: &str, size: u64) -> Vec<u8> {
+    NewHeader { kind: kind::REGULAR, name: name.as_bytes(), mode: 0o644, size, ..NewHeader::default() }.blocks()
+}
+
 /// How many zero bytes follow content of this size.
-pub(super) fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     (BLOCK - (size % BLOCK as u64) as usize) % BLOCK
 }
 
@@ -339,8 +344,8 @@ mod tests {
         let blocks = new.blocks();
         assert_eq!(blocks.len(), 3 * BLOCK);
         let text = String::from_utf8_lossy(&blocks);
-        assert!(text.contains("22 mtime=1.000000005\n"), "{text}");
-        assert!(text.contains("size=1099511627776\n"), "{text}");
+        assert!(text.contains("21 mtime=1.000000005\n"), "{text}");
+        assert!(text.contains("22 size=1099511627776\n"), "{text}");
     }
 
     #[test]

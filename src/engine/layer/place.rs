@@ -172,6 +172,21 @@ pub(super) fn open_inside(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> R
     Err(Errno::AGAIN)
 }
 
+/// Opens the regular file `path` inside `root` for reading; symlinks on the way and at its end stay inside.
+///
+/// # Errors
+/// The kernel's answer; `InvalidInput` for what is no regular file.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<std::fs::File> {
+    let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    let file = std::fs::File::from(open_inside(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
 /// What stands at `name`, itself, not what it points to.
 pub(super) fn look(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>, Errno> {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {

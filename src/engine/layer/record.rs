@@ -17,6 +17,8 @@ pub struct Layer {
     pub parent: Option<ChainId>,
     /// Bytes of its files' content.
     pub size: u64,
+    /// Bytes of its tar.
+    pub tar_size: u64,
     /// The directory that holds its files.
     pub diff: PathBuf,
     /// The blobs it came in or was pushed as.
@@ -43,6 +45,7 @@ pub(super) struct LayerRecord {
     pub diff_id: DiffId,
     pub parent: Option<ChainId>,
     pub size: u64,
+    pub tar_size: u64,
     pub tar: TarSource,
     #[serde(default)]
     pub blobs: Vec<Blob>,

@@ -70,6 +70,7 @@ pub struct Unpacked {
     pub blob: Option<Blob>,
     temp: TempDir,
     size: u64,
+    tar_size: u64,
     tar: TarSource,
     implied: Vec<PathBuf>,
 }
@@ -113,8 +114,10 @@ impl Layers {
         let options = ApplyOptions { whiteouts: Whiteouts::ToOverlay, limits, ..ApplyOptions::default() };
         let outcome = apply_archive(dir.as_fd(), archive, &options, Some(&temp.path().join("replaced")))?;
         outcome.tape.finish().map_err(told)?;
+        let (digest, tar_size, _) = outcome.reader.finish();
         Ok(Unpacked {
-            diff_id: DiffId(outcome.reader.finish().0),
+            diff_id: DiffId(digest),
+            tar_size,
             blob: None,
             temp,
             size: outcome.applied.bytes,
@@ -152,6 +155,7 @@ impl Layers {
                 diff_id: unpacked.diff_id,
                 parent: *parent,
                 size: unpacked.size,
+                tar_size: unpacked.tar_size,
                 tar: unpacked.tar,
                 blobs: unpacked.blob.clone().into_iter().collect(),
             };
@@ -174,11 +178,12 @@ impl Layers {
         let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, ..WriteOptions::default() };
         let mut hashing = Hashing::new(io::sink());
         let size = pack(dir.as_fd(), Path::new(""), &options, &mut hashing)?;
-        let (digest, _, _) = hashing.finish();
+        let (digest, tar_size, _) = hashing.finish();
         let temp = self.temp_dir()?;
         fs::rename(&tree, temp.path().join("diff")).map_err(|source| LayerError::io("move", &tree, source))?;
         let unpacked = Unpacked {
             diff_id: DiffId(digest),
+            tar_size,
             blob: None,
             temp,
             size,
@@ -346,6 +351,7 @@ impl Layers {
             diff_id: record.diff_id,
             parent: record.parent,
             size: record.size,
+            tar_size: record.tar_size,
             diff: self.diff_of(&record.chain_id),
             blobs: record.blobs.clone(),
         }
