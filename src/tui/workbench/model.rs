@@ -103,6 +103,11 @@ impl Workbench {
         &self.tag
     }
 
+    /// Calls the image something else.
+    pub fn set_tag(&mut self, tag: &str) {
+        self.tag = tag.trim().to_owned();
+    }
+
     /// Which pane has the keys.
     pub fn focus(&self) -> Focus {
         self.focus

@@ -81,7 +81,8 @@ impl Step {
         Self {
             digest: vertex.digest.clone(),
             stage: stage.to_owned(),
-            title: title.to_owned(),
+            // An instruction over several lines is told on one, without its indentation.
+            title: title.split_whitespace().collect::<Vec<_>>().join(" "),
             lines: vertex.lines.map(|(first, last)| LineRange { first, last }),
             state: StepState::of(vertex),
             parts: Vec::new(),
@@ -254,9 +255,8 @@ impl Steps {
         let mut history = created_by.iter();
         for step in &mut self.steps {
             let Some((_, words)) = step.title.split_once(' ') else { continue };
-            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
             let mut rest = history.clone();
-            let made = rest.find(|(made, _)| made.split_whitespace().collect::<Vec<_>>().join(" ").contains(&words));
+            let made = rest.find(|(made, _)| made.split_whitespace().collect::<Vec<_>>().join(" ").contains(words));
             if let Some((_, size)) = made {
                 step.size = Some(*size);
                 history = rest;

@@ -297,7 +297,7 @@ impl Workbench {
 
     fn prompt_key(&mut self, key: &KeyEvent) -> Requests {
         match (self.prompt.take(), key.code) {
-            (Some(Prompt::Tag { text }), KeyCode::Enter) => self.tag = text.trim().to_owned(),
+            (Some(Prompt::Tag { text }), KeyCode::Enter) => self.set_tag(&text),
             (Some(Prompt::Tag { mut text }), KeyCode::Char(c)) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
                 text.push(c);
                 self.prompt = Some(Prompt::Tag { text });

@@ -9,6 +9,8 @@ mod log;
 mod problems;
 mod prompt;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -125,6 +127,10 @@ impl Places {
         let inner = inside(self.right);
         let steps = bench.build.as_ref().map_or(0, |build| build.steps.all().len());
         let wanted = u16::try_from(steps).unwrap_or(u16::MAX).max(1);
+        if bench.build.is_none() {
+            self.steps = inner;
+            return;
+        }
         if inner.height < 4 {
             if bench.focus == Focus::Log {
                 self.log = inner

@@ -23,7 +23,7 @@ const BAR: usize = 5;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: Look<'_>) {
     let Some(build) = &bench.build else {
-        let hint = if bench.document.is_some() { " Press f5: each instruction becomes a layer here." } else { "" };
+        let hint = if bench.document.is_some() { " f5 builds it: each instruction becomes a layer." } else { "" };
         frame.render_widget(look.span(hint, Role::Dim), area);
         return;
     };
@@ -40,9 +40,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: L
     let shown = bench.shown_step();
     let height = usize::from(area.height);
     let first = bench.first_step(height);
+    let has_sizes = area.width >= 50 && steps.iter().any(|step| step.size.is_some());
     for (place, step) in steps.iter().enumerate().skip(first).take(height) {
         let row = Rect { y: area.y + u16::try_from(place - first).unwrap_or(0), height: 1, ..area };
-        let mut line = step_line(step, bench.now, usize::from(area.width), look);
+        let mut line = step_line(step, bench.now, usize::from(area.width), has_sizes, look);
         if shown == Some(place) {
             let role = if bench.focus == Focus::Steps { Role::Selected } else { Role::SelectedDim };
             line.spans.iter_mut().for_each(|span| span.style = span.style.patch(look.style(role)));
@@ -51,10 +52,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: L
     }
 }
 
-fn step_line(step: &Step, now: Timestamp, columns: usize, look: Look<'_>) -> Line<'static> {
+fn step_line(step: &Step, now: Timestamp, columns: usize, has_sizes: bool, look: Look<'_>) -> Line<'static> {
     let (mark, role) = look.mark(&step.state);
-    let has_room = columns >= 50;
-    let size_columns = if has_room { SIZE_COLUMNS } else { 0 };
+    let size_columns = if has_sizes { SIZE_COLUMNS } else { 0 };
     let title_columns = columns.saturating_sub(3 + STATE_COLUMNS + size_columns + 1);
     let title = text::left(&text::clean(&step.title), title_columns, look.glyphs.ellipsis);
     let title_role = match step.state {
@@ -63,7 +63,7 @@ fn step_line(step: &Step, now: Timestamp, columns: usize, look: Look<'_>) -> Lin
     };
     let mut spans = vec![look.span(format!(" {mark} "), role), look.span(title, title_role)];
     spans.extend(state_words(step, now, look));
-    if has_room {
+    if has_sizes {
         let size = step.size.filter(|size| *size > 0).map(text::size).unwrap_or_default();
         spans.push(look.span(text::right(&size, size_columns, look.glyphs.ellipsis), Role::Dim));
     }
