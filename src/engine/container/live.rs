@@ -6,6 +6,7 @@
 //! for a verb.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bollard_stubs::models::EventMessageTypeEnum;
 use tokio::net::UnixStream;
@@ -53,6 +54,7 @@ struct Live {
     shim: Option<Shim>,
     waiting: Vec<WaitingAttach>,
     intent: Intent,
+    last_pause: Duration,
 }
 
 /// Why the next exit will happen.
@@ -212,6 +214,16 @@ impl Container {
     /// Why this exit happened; the next one has no reason yet.
     pub fn take_intent(&self) -> Intent {
         std::mem::take(&mut self.live().intent)
+    }
+
+    /// The pause before its last restart; zero before the first.
+    pub fn last_pause(&self) -> Duration {
+        self.live().last_pause
+    }
+
+    /// Notes the pause before its next restart.
+    pub fn set_last_pause(&self, pause: Duration) {
+        self.live().last_pause = pause;
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {

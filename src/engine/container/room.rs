@@ -1,0 +1,116 @@
+//! What all container verbs share: the rooms they use, the index, and the tasks that outlive a caller.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::exec_table::ExecTable;
+use super::index::Index;
+use super::live::Container;
+use super::record::{ContainerRecord, Folder};
+use crate::engine::EngineError;
+use crate::engine::events::Events;
+use crate::engine::image::Images;
+use crate::engine::instance::Instance;
+use crate::engine::layer::OverlayStack;
+use crate::engine::network::Networks;
+use crate::engine::runtime::{Cgroups, HostFacts};
+use crate::engine::shim::ShimBinary;
+use crate::engine::store::StateRoot;
+use crate::engine::volume::Volumes;
+
+/// The rooms that containers are made from.
+pub struct Rooms {
+    /// The locked state root.
+    pub root: Arc<StateRoot>,
+    /// Which engine this is.
+    pub instance: Instance,
+    /// Where changes are told.
+    pub events: Arc<Events>,
+    /// What this host is.
+    pub host: Arc<HostFacts>,
+    /// Images and their layers.
+    pub images: Images,
+    /// Networks.
+    pub networks: Arc<Networks>,
+    /// Volumes.
+    pub volumes: Arc<Volumes>,
+    /// What shims are run from.
+    pub binary: ShimBinary,
+}
+
+/// The container room's inside.
+pub struct Room {
+    pub rooms: Rooms,
+    pub cgroups: Cgroups,
+    pub index: Arc<Index>,
+    pub execs: ExecTable,
+    /// `<root>/containers`.
+    pub folder: PathBuf,
+    /// Everything that goes on without a caller: monitors, verbs under way, restarts.
+    pub tasks: TaskTracker,
+    /// Ends the monitors when the engine closes; containers run on.
+    pub closing: CancellationToken,
+}
+
+impl Room {
+    /// Runs a verb to its end even if its caller goes away half way: a half-made start would be litter.
+    ///
+    /// # Errors
+    /// The verb's, or that it broke down.
+    pub async fn to_its_end<T: Send + 'static>(
+        &self,
+        verb: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        self.tasks.spawn(verb).await.unwrap_or_else(|error| {
+            Err(EngineError::system(format!("the engine broke down while it was at work: {error}")))
+        })
+    }
+
+    /// Runs blocking work off the async threads.
+    ///
+    /// # Errors
+    /// The work's, or that it broke down.
+    pub async fn blocking<T: Send + 'static>(
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| Err(EngineError::system(format!("the engine broke down while it was at work: {error}"))))
+    }
+
+    /// The files of a container.
+    pub fn folder_of(&self, id: &str) -> Folder {
+        Folder::of(&self.folder, self.rooms.instance.run(), id)
+    }
+
+    /// A container's cgroup, relative to each hierarchy's mount.
+    pub fn cgroup_of(&self, record: &ContainerRecord) -> String {
+        record.cgroup(&self.rooms.instance.cgroup_parent())
+    }
+
+    /// The directories a container's root is made of.
+    ///
+    /// # Errors
+    /// A layer that is missing.
+    pub fn stack_of(&self, container: &Container, record: &ContainerRecord) -> Result<OverlayStack, EngineError> {
+        let lowers = match &record.top {
+            Some(top) => self.rooms.images.layers().lowers(top)?,
+            None => Vec::new(),
+        };
+        Ok(OverlayStack { lowers, upper: container.folder.upper(), work: container.folder.work() })
+    }
+}
+
+/// Removes a folder and what is in it; that it is not there is success.
+///
+/// # Errors
+/// The disk's refusal.
+pub fn remove_folder(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
