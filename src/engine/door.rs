@@ -1,21 +1,28 @@
-//! The engine's only door: opens the rooms in order, joins them, and answers what concerns the engine as a whole.
+//! The engine's only door: opens the rooms in order and joins them.
+//!
+//! The order matters: the lock first, so that nothing is touched that another engine owns; then rooms that know nobody;
+//! then containers, who know images, networks and volumes; last of all, live containers are taken over.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
-use bollard_stubs::models as docker;
-
-use super::EngineError;
-use super::build::Builds;
-use super::container::{Containers, Execs};
+use super::build::{BuildParts, Builds};
+use super::container::{Containers, Execs, Rooms};
 use super::events::Events;
-use super::image::Images;
+use super::image::{ImageUsers, Images};
 use super::instance::Instance;
+use super::layer::Layers;
 use super::network::Networks;
-use super::volume::Volumes;
+use super::runtime::HostFacts;
+use super::shim::ShimBinary;
+use super::store::{StateRoot, StateRootError};
+use super::volume::{VolumeUsers, Volumes};
+use super::{EngineError, ErrorKind};
 
 /// An open engine. Cheap to clone; the state root stays locked until the last clone is gone.
 #[derive(Clone)]
-pub struct Engine(Arc<Rooms>);
+pub struct Engine(Arc<House>);
 
 /// How to open an engine.
 #[derive(Debug, Clone)]
@@ -24,9 +31,10 @@ pub struct EngineOptions {
     pub instance: Instance,
 }
 
-struct Rooms {
+struct House {
     instance: Instance,
     events: Arc<Events>,
+    host: Arc<HostFacts>,
     containers: Containers,
     execs: Execs,
     images: Images,
@@ -35,14 +43,49 @@ struct Rooms {
     builds: Builds,
 }
 
-#[allow(unused_variables, clippy::unused_async)]
 impl Engine {
     /// Takes the state root's lock, sweeps, opens the rooms and re-adopts what still runs.
     ///
     /// # Errors
-    /// The lock's holder, or what could not be read.
+    /// `Conflict` with the lock's holder; else what could not be read or made.
     pub async fn open(options: EngineOptions) -> Result<Self, EngineError> {
-        todo!()
+        let instance = options.instance;
+        let (root, host, binary) = tokio::task::spawn_blocking({
+            let instance = instance.clone();
+            move || prepare(&instance)
+        })
+        .await
+        .map_err(|error| EngineError::system(format!("open the engine: {error}")))??;
+        let events = Arc::new(Events::default());
+        let layers = Arc::new(Layers::open(Arc::clone(&root))?);
+        let images = Images::open(Arc::clone(&root), layers, Arc::clone(&events))?;
+        let networks = Arc::new(Networks::open(Arc::clone(&root), instance.clone(), Arc::clone(&events)).await?);
+        let volumes = Arc::new(Volumes::open(Arc::clone(&root), Arc::clone(&events))?);
+        let containers = Containers::open(Rooms {
+            root: Arc::clone(&root),
+            instance: instance.clone(),
+            events: Arc::clone(&events),
+            host: Arc::clone(&host),
+            images: images.clone(),
+            networks: Arc::clone(&networks),
+            volumes: Arc::clone(&volumes),
+            binary: binary.clone(),
+        })
+        .await?;
+        images.add_users(Arc::clone(&containers.users()) as Arc<dyn ImageUsers>);
+        volumes.set_users(containers.users() as Arc<dyn VolumeUsers>);
+        let builds = Builds::open(BuildParts {
+            root,
+            instance: instance.clone(),
+            images: images.clone(),
+            networks: Arc::clone(&networks),
+            host: Arc::clone(&host),
+            shim: binary,
+        })
+        .await?;
+        containers.adopt().await?;
+        let execs = containers.execs();
+        Ok(Self(Arc::new(House { instance, events, host, containers, execs, images, networks, volumes, builds })))
     }
 
     /// The containers.
@@ -80,28 +123,36 @@ impl Engine {
         &self.0.events
     }
 
+    /// What this host is and has.
+    pub fn host(&self) -> &HostFacts {
+        &self.0.host
+    }
+
     /// Which engine this is.
     pub fn instance(&self) -> &Instance {
         &self.0.instance
     }
 
-    /// Facts and counts, for `docker info`.
-    pub async fn info(&self) -> docker::SystemInfo {
-        todo!()
-    }
-
-    /// Versions, for `docker version`.
-    pub fn version(&self) -> docker::SystemVersion {
-        todo!()
-    }
-
-    /// What occupies the disk, for `docker system df`.
-    pub async fn disk_usage(&self) -> Result<docker::SystemDataUsageResponse, EngineError> {
-        todo!()
-    }
-
-    /// Lets go of the state root; containers run on.
+    /// Finishes the verbs under way and lets go of the state root; containers run on.
     pub async fn close(self) {
-        drop(self);
+        self.0.containers.close().await;
+        self.0.networks.close().await;
     }
+}
+
+/// The lock, the run root, the host's facts and the shims' binary.
+fn prepare(instance: &Instance) -> Result<(Arc<StateRoot>, Arc<HostFacts>, ShimBinary), EngineError> {
+    let root = StateRoot::open(instance.root()).map_err(|error| {
+        let kind = match &error {
+            StateRootError::Locked { .. } => ErrorKind::Conflict,
+            StateRootError::Io { .. } => ErrorKind::System,
+        };
+        EngineError::new(kind, error.to_string()).because(error)
+    })?;
+    DirBuilder::new().recursive(true).mode(0o711).create(instance.run()).map_err(|error| {
+        EngineError::system(format!("create {}: {error}", instance.run().display())).because(error)
+    })?;
+    let binary = ShimBinary::of_this_process()
+        .map_err(|error| EngineError::system(format!("copy this program for its shims: {error}")).because(error))?;
+    Ok((Arc::new(root), Arc::new(HostFacts::read()), binary))
 }

@@ -15,6 +15,7 @@ pub mod registry;
 pub mod runtime;
 pub mod shim;
 pub mod store;
+pub mod system;
 pub mod volume;
 
 pub use door::{Engine, EngineOptions};

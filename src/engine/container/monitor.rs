@@ -178,7 +178,8 @@ impl Room {
         });
     }
 
-    fn remove_later(self: &Arc<Self>, container: &Arc<Container>) {
+    /// Removes it as soon as no verb is at work on it: it was created to remove itself.
+    pub fn remove_later(self: &Arc<Self>, container: &Arc<Container>) {
         let (room, container) = (Arc::clone(self), Arc::clone(container));
         self.tasks.spawn(async move {
             let _verb = container.verb.lock().await;

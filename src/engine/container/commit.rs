@@ -1,0 +1,241 @@
+//! `docker commit`: a container's changes become a layer, its configuration an image's.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use bollard_stubs::models as docker;
+use jiff::Timestamp;
+
+use super::create::disk;
+use super::live::Container;
+use super::merge::command_line;
+use super::options::CommitOptions;
+use super::record::ContainerRecord;
+use super::room::Room;
+use super::state::State;
+use crate::engine::EngineError;
+use crate::engine::image::{HistoryEntry, ImageConfig, NewImage, Reference};
+use crate::engine::layer::{ApplyOptions, Layer, Whiteouts, WriteOptions, apply_tar, write_tar};
+
+impl Room {
+    /// `POST /commit`.
+    pub async fn commit(self: &Arc<Self>, id: &str, options: CommitOptions) -> Result<docker::IdResponse, EngineError> {
+        let container = self.index.find(id)?;
+        let tags = tag(&options)?;
+        let _verb = container.verb.lock().await;
+        let record = container.record();
+        if matches!(record.state, State::Removing { .. } | State::Dead { .. }) {
+            return Err(EngineError::conflict(format!("You cannot commit container {} which is {}", container.id, record.state.word())));
+        }
+        let config = changed(image_config(&record, options.config.as_ref()), &options.changes)?;
+        let freezes = options.pause && matches!(record.state, State::Running(_));
+        if freezes {
+            self.freeze(&container).await?;
+            container.publish(&self.rooms.events, "pause", []);
+        }
+        let layer = self.layer_of_changes(&container, &record).await;
+        if freezes {
+            self.thaw(&container).await?;
+        }
+        let layer = layer?;
+        let image = self.image_from(&record, &options, config, layer, tags).await?;
+        container.publish(
+            &self.rooms.events,
+            "commit",
+            [("comment", options.comment.unwrap_or_default()), ("imageID", image.clone()), ("imageRef", options.repo.unwrap_or_default())],
+        );
+        Ok(docker::IdResponse { id: image })
+    }
+
+    /// A copy of what the container wrote, kept as a layer: by way of a tar, so that whiteouts, links and attributes
+    /// come over as they would from a registry.
+    async fn layer_of_changes(&self, container: &Container, record: &ContainerRecord) -> Result<Layer, EngineError> {
+        let (upper, parent) = (container.folder.upper(), record.top);
+        let (root, layers) = (Arc::clone(&self.rooms.root), Arc::clone(self.rooms.images.layers()));
+        Self::blocking(move || {
+            let temp = root.temp_dir("commit").map_err(disk("make room for the layer"))?;
+            let tree = temp.path().join("tree");
+            std::fs::create_dir(&tree).map_err(disk("make room for the layer"))?;
+            copy_tree(&upper, &tree)?;
+            Ok(layers.commit_tree(parent.as_ref(), tree)?)
+        })
+        .await
+    }
+
+    async fn image_from(
+        &self,
+        record: &ContainerRecord,
+        options: &CommitOptions,
+        config: docker::ImageConfig,
+        layer: Layer,
+        tags: Vec<Reference>,
+    ) -> Result<String, EngineError> {
+        let base = record.image.as_ref().and_then(|id| self.rooms.images.get(id));
+        let created = Timestamp::now();
+        let mut new = base.as_ref().map_or_else(|| ImageConfig::for_host(created), |base| base.config.clone());
+        new.created = Some(created.to_string());
+        new.author.clone_from(&options.author);
+        new.comment.clone_from(&options.comment);
+        new.container = Some(record.id.clone());
+        new.config = config;
+        new.history.push(HistoryEntry {
+            created: Some(created.to_string()),
+            created_by: Some(command_line(&record.config).join(" ")),
+            author: options.author.clone(),
+            comment: options.comment.clone(),
+            empty_layer: false,
+        });
+        let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
+        layers.push(layer.chain_id);
+        let image = self.rooms.images.create(NewImage { config: new, layers, tags, parent: record.image }).await?;
+        Ok(image.id.to_string())
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<(), EngineError> {
+    let (reader, writer) = io::pipe().map_err(disk("make a pipe"))?;
+    let source = File::open(from).map_err(disk("open the container's files"))?;
+    let target = File::open(to).map_err(disk("open the new layer"))?;
+    let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, ..WriteOptions::default() };
+    let (written, applied) = std::thread::scope(|scope| {
+        let writing = scope.spawn(move || write_tar(source.as_fd(), Path::new(""), &options, writer));
+        let apply = ApplyOptions { whiteouts: Whiteouts::ToOverlay, ..ApplyOptions::default() };
+        let applied = apply_tar(target.as_fd(), io::BufReader::with_capacity(1 << 16, reader), &apply);
+        (writing.join(), applied)
+    });
+    // Where unpacking failed, packing fails with a broken pipe, which says less.
+    applied?;
+    written.map_err(|_| EngineError::system("copy the container's files: broke down"))??;
+    Ok(())
+}
+
+fn tag(options: &CommitOptions) -> Result<Vec<Reference>, EngineError> {
+    let Some(repo) = options.repo.as_deref().filter(|repo| !repo.is_empty()) else { return Ok(Vec::new()) };
+    let text = match options.tag.as_deref().filter(|tag| !tag.is_empty()) {
+        Some(tag) => format!("{repo}:{tag}"),
+        None => repo.to_owned(),
+    };
+    Ok(vec![text.parse::<Reference>()?])
+}
+
+/// The image's configuration: the container's, or what the request puts in its place.
+fn image_config(record: &ContainerRecord, given: Option<&docker::ContainerConfig>) -> docker::ImageConfig {
+    let own = &record.config;
+    let is_filled = |config: &docker::ContainerConfig| *config != docker::ContainerConfig::default();
+    let config = given.filter(|config| is_filled(config)).unwrap_or(own);
+    let or_own = |mine: &Option<Vec<String>>, own: &Option<Vec<String>>| mine.clone().or_else(|| own.clone());
+    docker::ImageConfig {
+        user: config.user.clone().or_else(|| own.user.clone()),
+        exposed_ports: or_own(&config.exposed_ports, &own.exposed_ports),
+        env: or_own(&config.env, &own.env),
+        cmd: or_own(&config.cmd, &own.cmd),
+        healthcheck: config.healthcheck.clone().or_else(|| own.healthcheck.clone()),
+        args_escaped: None,
+        volumes: or_own(&config.volumes, &own.volumes),
+        working_dir: config.working_dir.clone().or_else(|| own.working_dir.clone()),
+        entrypoint: or_own(&config.entrypoint, &own.entrypoint),
+        on_build: or_own(&config.on_build, &own.on_build),
+        labels: config.labels.clone().or_else(|| own.labels.clone()),
+        stop_signal: config.stop_signal.clone().or_else(|| own.stop_signal.clone()),
+        shell: or_own(&config.shell, &own.shell),
+    }
+}
+
+/// Applies `--change` instructions.
+fn changed(mut config: docker::ImageConfig, changes: &[String]) -> Result<docker::ImageConfig, EngineError> {
+    for change in changes.iter().flat_map(|change| change.lines()).map(str::trim).filter(|change| !change.is_empty()) {
+        let (instruction, rest) = change.split_once(char::is_whitespace).unwrap_or((change, ""));
+        let rest = rest.trim();
+        match instruction.to_ascii_uppercase().as_str() {
+            "CMD" => config.cmd = Some(command(rest)),
+            "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
+            "ENV" => {
+                let env = config.env.get_or_insert_default();
+                for (name, value) in pairs(rest) {
+                    env.retain(|entry| entry.split('=').next() != Some(&name));
+                    env.push(format!("{name}={value}"));
+                }
+            }
+            "EXPOSE" => {
+                let ports = config.exposed_ports.get_or_insert_default();
+                for port in rest.split_whitespace() {
+                    let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
+                    if !ports.contains(&port) {
+                        ports.push(port);
+                    }
+                }
+            }
+            "LABEL" => config.labels.get_or_insert_default().extend(pairs(rest)),
+            "ONBUILD" => config.on_build.get_or_insert_default().push(rest.to_owned()),
+            "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
+            "USER" => config.user = Some(rest.to_owned()),
+            "VOLUME" => config.volumes.get_or_insert_default().extend(list(rest)),
+            "WORKDIR" => config.working_dir = Some(rest.to_owned()),
+            other => return Err(EngineError::invalid(format!("{other} is not a valid change command"))),
+        }
+    }
+    Ok(config)
+}
+
+/// A JSON list as it is, anything else for the shell.
+fn command(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_else(|_| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+}
+
+fn list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// `a=1 b="two words"`, or the old `a 1`.
+fn pairs(text: &str) -> Vec<(String, String)> {
+    if !text.split_whitespace().next().is_some_and(|word| word.contains('=')) {
+        return text.split_once(char::is_whitespace).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).into_iter().collect();
+    }
+    let mut found = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    for c in text.chars().chain([' ']) {
+        match (c, quote) {
+            ('"' | '\'', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (c, None) if c.is_whitespace() => {
+                if let Some((name, value)) = std::mem::take(&mut word).split_once('=') {
+                    found.push((name.to_owned(), value.to_owned()));
+                }
+            }
+            (c, _) => word.push(c),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_dockerfile_instructions() {
+        let changes = [
+            "CMD [\"serve\", \"-v\"]",
+            "ENV A=1 B=\"two words\"",
+            "EXPOSE 80",
+            "LABEL tier=web",
+            "USER app",
+            "WORKDIR /srv",
+            "ENTRYPOINT run me",
+        ]
+        .map(str::to_owned);
+        let base = docker::ImageConfig { env: Some(vec!["A=0".to_owned()]), ..Default::default() };
+        let config = changed(base, &changes).unwrap();
+        assert_eq!(config.cmd.unwrap(), ["serve", "-v"]);
+        assert_eq!(config.env.unwrap(), ["A=1", "B=two words"]);
+        assert_eq!(config.exposed_ports.unwrap(), ["80/tcp"]);
+        assert_eq!(config.labels.unwrap()["tier"], "web");
+        assert_eq!(config.entrypoint.unwrap(), ["/bin/sh", "-c", "run me"]);
+        let refusal = changed(docker::ImageConfig::default(), &["RUN x".to_owned()]).unwrap_err();
+        assert_eq!(refusal.message(), "RUN is not a valid change command");
+    }
+}
