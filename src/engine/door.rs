@@ -149,9 +149,11 @@ fn prepare(instance: &Instance) -> Result<(Arc<StateRoot>, Arc<HostFacts>, ShimB
         };
         EngineError::new(kind, error.to_string()).because(error)
     })?;
-    DirBuilder::new().recursive(true).mode(0o711).create(instance.run()).map_err(|error| {
-        EngineError::system(format!("create {}: {error}", instance.run().display())).because(error)
-    })?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(instance.run())
+        .map_err(|error| EngineError::system(format!("create {}: {error}", instance.run().display())).because(error))?;
     let binary = ShimBinary::of_this_process()
         .map_err(|error| EngineError::system(format!("copy this program for its shims: {error}")).because(error))?;
     Ok((Arc::new(root), Arc::new(HostFacts::read()), binary))

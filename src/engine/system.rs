@@ -6,9 +6,10 @@ use bollard_stubs::models as docker;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::door::Engine;
-use super::image::{ListImages, host_architecture};
 use super::EngineError;
+use super::container::processor;
+use super::door::Engine;
+use super::image::ListImages;
 
 /// The newest API version this engine speaks.
 pub const API_VERSION: &str = "1.51";
@@ -22,7 +23,8 @@ impl Engine {
         let counts = self.containers().counts();
         let count = |number: usize| Some(i64::try_from(number).unwrap_or(i64::MAX));
         let is_v2 = host.cgroups.is_v2();
-        let images = self.images().list(&ListImages { all: true, ..ListImages::default() }).map_or(0, |images| images.len());
+        let images =
+            self.images().list(&ListImages { all: true, ..ListImages::default() }).map_or(0, |images| images.len());
         let mut security = Vec::new();
         if host.has_apparmor {
             security.push("name=apparmor".to_owned());
@@ -63,7 +65,9 @@ impl Engine {
             oom_kill_disable: Some(!is_v2),
             ipv4_forwarding: Some(host.ipv4_forwarding),
             debug: Some(false),
-            nfd: Some(std::fs::read_dir("/proc/self/fd").map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(0))),
+            nfd: Some(
+                std::fs::read_dir("/proc/self/fd").map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(0)),
+            ),
             n_goroutines: Some(0),
             system_time: Some(Timestamp::now().to_string()),
             logging_driver: Some("json-file".to_owned()),
@@ -108,7 +112,11 @@ impl Engine {
             live_restore_enabled: Some(true),
             init_binary: Some(String::new()),
             security_options: Some(security),
-            warnings: Some(if host.ipv4_forwarding { Vec::new() } else { vec!["WARNING: IPv4 forwarding is disabled".to_owned()] }),
+            warnings: Some(if host.ipv4_forwarding {
+                Vec::new()
+            } else {
+                vec!["WARNING: IPv4 forwarding is disabled".to_owned()]
+            }),
             ..Default::default()
         }
     }
@@ -121,7 +129,7 @@ impl Engine {
             [
                 ("ApiVersion", API_VERSION),
                 ("MinAPIVersion", MIN_API_VERSION),
-                ("Arch", host_architecture()),
+                ("Arch", processor()),
                 ("Os", "linux"),
                 ("KernelVersion", kernel.as_str()),
                 ("GitCommit", ""),
@@ -144,7 +152,7 @@ impl Engine {
             git_commit: Some(String::new()),
             go_version: Some(String::new()),
             os: Some("linux".to_owned()),
-            arch: Some(host_architecture().to_owned()),
+            arch: Some(processor().to_owned()),
             kernel_version: Some(kernel),
             experimental: Some(false),
             build_time: Some(String::new()),
@@ -164,7 +172,11 @@ impl Engine {
         let used_images: i64 = images.iter().filter(|image| image.containers > 0).count().try_into().unwrap_or(0);
         let image_bytes = images.iter().map(|image| image.size - image.shared_size.max(0)).sum::<i64>()
             + images.iter().map(|image| image.shared_size.max(0)).max().unwrap_or(0);
-        let free_images = images.iter().filter(|image| image.containers <= 0).map(|image| image.size - image.shared_size.max(0)).sum();
+        let free_images = images
+            .iter()
+            .filter(|image| image.containers <= 0)
+            .map(|image| image.size - image.shared_size.max(0))
+            .sum();
 
         let is_active = |container: &&docker::ContainerSummary| {
             use docker::ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};

@@ -173,8 +173,13 @@ impl Room {
 
     /// Removes bundles that belong to nobody alive.
     async fn sweep_run_folder(&self) {
-        let live: HashSet<String> =
-            self.index.all().into_iter().filter(|container| container.shim().is_some()).map(|container| container.id.clone()).collect();
+        let live: HashSet<String> = self
+            .index
+            .all()
+            .into_iter()
+            .filter(|container| container.shim().is_some())
+            .map(|container| container.id.clone())
+            .collect();
         let runs = self.rooms.instance.run().join("containers");
         let swept = Self::blocking(move || {
             for entry in fs::read_dir(&runs).map_err(disk("read the run folder"))?.flatten() {

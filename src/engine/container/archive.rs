@@ -23,7 +23,9 @@ use super::record::ContainerRecord;
 use super::room::Room;
 use crate::engine::EngineError;
 use crate::engine::error::ErrorKind;
-use crate::engine::layer::{ApplyOptions, OverlayStack, Whiteouts, WriteOptions, apply_tar, changes, detached_root, write_tar};
+use crate::engine::layer::{
+    ApplyOptions, OverlayStack, Whiteouts, WriteOptions, apply_tar, changes, detached_root, write_tar,
+};
 
 /// How many bytes are handed on at once.
 const PIECE: usize = 64 << 10;
@@ -89,13 +91,14 @@ impl Room {
         let reader = SyncIoBridge::new(archive);
         Self::blocking(move || {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let folder = openat2(&spot.root, below(&spot), flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(
-                |errno| match errno {
-                    Errno::NOENT => not_found(&asked, &name),
-                    Errno::NOTDIR => EngineError::invalid("extraction point is not a directory"),
-                    errno => EngineError::system(format!("open {asked}: {errno}")),
-                },
-            )?;
+            let folder =
+                openat2(&spot.root, below(&spot), flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(|errno| {
+                    match errno {
+                        Errno::NOENT => not_found(&asked, &name),
+                        Errno::NOTDIR => EngineError::invalid("extraction point is not a directory"),
+                        errno => EngineError::system(format!("open {asked}: {errno}")),
+                    }
+                })?;
             let apply = ApplyOptions {
                 whiteouts: Whiteouts::AsIs,
                 // As dockerd: owners are the archive's either way; clients set them as `cp` and `cp -a` want them.
@@ -181,7 +184,11 @@ fn mounted_at(record: &ContainerRecord, path: &Path) -> Option<(PathBuf, PathBuf
 fn writable_mount(record: &ContainerRecord, path: &str) -> Option<PathBuf> {
     let absolute = Path::new("/").join(cleaned(path));
     let holds = |target: &str| absolute.starts_with(target);
-    record.mounts.iter().find(|point| !point.request.read_only && holds(&point.request.target)).map(|_| absolute.clone())
+    record
+        .mounts
+        .iter()
+        .find(|point| !point.request.read_only && holds(&point.request.target))
+        .map(|_| absolute.clone())
 }
 
 fn below(spot: &Spot) -> &Path {
@@ -194,14 +201,16 @@ fn not_found(path: &str, container: &str) -> EngineError {
 
 fn path_stat(spot: &Spot, asked: &str, container: &Container) -> Result<PathStat, EngineError> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let place = openat2(&spot.root, below(spot), flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(|errno| match errno {
-        Errno::NOENT | Errno::NOTDIR => not_found(asked, &container.id),
-        errno => EngineError::system(format!("open {asked}: {errno}")),
-    })?;
+    let place =
+        openat2(&spot.root, below(spot), flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(|errno| match errno {
+            Errno::NOENT | Errno::NOTDIR => not_found(asked, &container.id),
+            errno => EngineError::system(format!("open {asked}: {errno}")),
+        })?;
     let stat = fstat(&place).map_err(|errno| EngineError::system(format!("look at {asked}: {errno}")))?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let link_target = if kind == FileType::Symlink {
-        let target = readlinkat(&place, "", Vec::new()).map_err(|errno| EngineError::system(format!("read {asked}: {errno}")))?;
+        let target = readlinkat(&place, "", Vec::new())
+            .map_err(|errno| EngineError::system(format!("read {asked}: {errno}")))?;
         let folder = Path::new("/").join(cleaned(asked).parent().unwrap_or(Path::new("")));
         let target = folder.join(target.to_string_lossy().as_ref());
         Path::new("/").join(cleaned(&target.to_string_lossy())).to_string_lossy().into_owned()
@@ -253,20 +262,27 @@ fn tar_stream(root: OwnedFd, below: PathBuf, options: WriteOptions) -> ByteStrea
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     tokio::task::spawn_blocking(move || {
         let mut writer = io::BufWriter::with_capacity(PIECE, ChannelWriter(sender.clone()));
-        let written = write_tar(root.as_fd(), &below, &options, &mut writer).map_err(io::Error::other).and_then(|()| writer.flush());
+        let written = write_tar(root.as_fd(), &below, &options, &mut writer)
+            .map_err(io::Error::other)
+            .and_then(|()| writer.flush());
         if let Err(error) = written {
             // The reader may be gone; then there is nobody to tell.
             let _ = sender.blocking_send(Err(error));
         }
     });
-    Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }))
+    Box::pin(futures_util::stream::unfold(
+        receiver,
+        |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
+    ))
 }
 
 struct ChannelWriter(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for ChannelWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        self.0
+            .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(bytes.len())
     }
 

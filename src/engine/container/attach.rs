@@ -200,7 +200,11 @@ impl AttachIo {
 }
 
 impl AsyncRead for AttachIo {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.before.is_empty() {
             let piece = self.before.len().min(buffer.remaining());
             buffer.put_slice(&self.before.split_to(piece));

@@ -28,7 +28,11 @@ impl Room {
         let _verb = container.verb.lock().await;
         let record = container.record();
         if matches!(record.state, State::Removing { .. } | State::Dead { .. }) {
-            return Err(EngineError::conflict(format!("You cannot commit container {} which is {}", container.id, record.state.word())));
+            return Err(EngineError::conflict(format!(
+                "You cannot commit container {} which is {}",
+                container.id,
+                record.state.word()
+            )));
         }
         let config = changed(image_config(&record, options.config.as_ref()), &options.changes)?;
         let freezes = options.pause && matches!(record.state, State::Running(_));
@@ -45,7 +49,11 @@ impl Room {
         container.publish(
             &self.rooms.events,
             "commit",
-            [("comment", options.comment.unwrap_or_default()), ("imageID", image.clone()), ("imageRef", options.repo.unwrap_or_default())],
+            [
+                ("comment", options.comment.unwrap_or_default()),
+                ("imageID", image.clone()),
+                ("imageRef", options.repo.unwrap_or_default()),
+            ],
         );
         Ok(docker::IdResponse { id: image })
     }
@@ -192,7 +200,11 @@ fn list(text: &str) -> Vec<String> {
 /// `a=1 b="two words"`, or the old `a 1`.
 fn pairs(text: &str) -> Vec<(String, String)> {
     if !text.split_whitespace().next().is_some_and(|word| word.contains('=')) {
-        return text.split_once(char::is_whitespace).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).into_iter().collect();
+        return text
+            .split_once(char::is_whitespace)
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .into_iter()
+            .collect();
     }
     let mut found = Vec::new();
     let mut word = String::new();

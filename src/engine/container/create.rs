@@ -139,7 +139,8 @@ impl Room {
         };
         // "default" stands for the mode's own network.
         let own = asked.remove(&primary).or_else(|| asked.remove("default")).unwrap_or_default();
-        let canonical = |name: &str| self.rooms.networks.find(name).map_or_else(|_| name.to_owned(), |found| found.name);
+        let canonical =
+            |name: &str| self.rooms.networks.find(name).map_or_else(|_| name.to_owned(), |found| found.name);
         let mut places = BTreeMap::from([(canonical(&primary), NetworkPlace { asked: own, endpoint: None })]);
         for (name, settings) in asked {
             places.entry(canonical(&name)).or_insert(NetworkPlace { asked: settings, endpoint: None });
@@ -169,17 +170,14 @@ impl Room {
     /// Puts a container on disk, whole, and lets everybody see it.
     async fn keep(&self, record: ContainerRecord) -> Result<Arc<Container>, EngineError> {
         let folder = self.folder_of(&record.id);
-        let stack = {
-            let (root, folder, record) = (Arc::clone(&self.rooms.root), folder.clone(), record.clone());
-            Self::blocking(move || {
-                let temp = root.temp_dir("container").map_err(disk("create the container's folder"))?;
-                fill(temp.path(), &record)?;
-                fs::rename(temp.keep(), &folder.state).map_err(disk("create the container's folder"))
-            })
-            .await?;
-            Container::new(record.clone(), self.folder_of(&record.id))
-        };
-        let container = stack;
+        let (root, place, filled) = (Arc::clone(&self.rooms.root), folder.state.clone(), record.clone());
+        Self::blocking(move || {
+            let temp = root.temp_dir("container").map_err(disk("create the container's folder"))?;
+            fill(temp.path(), &filled)?;
+            fs::rename(temp.keep(), place).map_err(disk("create the container's folder"))
+        })
+        .await?;
+        let container = Container::new(record.clone(), folder.clone());
         if let Err(error) = self.copy_image_content(&container, &record).await {
             let root = Arc::clone(&self.rooms.root);
             // What can't be thrown away now is a folder without a container's name; the next start finds and removes it.
@@ -204,7 +202,8 @@ impl Room {
 
 fn fill(folder: &Path, record: &ContainerRecord) -> Result<(), EngineError> {
     let names = Folder { state: folder.to_owned(), bundle: folder.to_owned() };
-    let make = |path: &Path, mode| DirBuilder::new().mode(mode).create(path).map_err(disk("create the container's folder"));
+    let make =
+        |path: &Path, mode| DirBuilder::new().mode(mode).create(path).map_err(disk("create the container's folder"));
     make(&names.upper(), 0o755)?;
     make(&names.work(), 0o700)?;
     fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711))

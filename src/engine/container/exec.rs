@@ -97,7 +97,11 @@ impl Room {
         exec.end(code);
         self.publish_exec_end(container, exec, code);
         if is_detached || !matches!(error, ShimError::Start { .. } | ShimError::Create { .. }) {
-            let kind = if code == 126 || code == 127 { crate::engine::ErrorKind::InvalidParameter } else { crate::engine::ErrorKind::System };
+            let kind = if code == 126 || code == 127 {
+                crate::engine::ErrorKind::InvalidParameter
+            } else {
+                crate::engine::ErrorKind::System
+            };
             return Err(EngineError::new(kind, message));
         }
         let tty = exec.config.tty == Some(true);

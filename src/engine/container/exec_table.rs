@@ -86,9 +86,7 @@ impl Exec {
                 *state = ExecState::Starting;
                 Ok(())
             }
-            ExecState::Ended { .. } => {
-                Err(EngineError::conflict(format!("exec command {} has already run", self.id)))
-            }
+            ExecState::Ended { .. } => Err(EngineError::conflict(format!("exec command {} has already run", self.id))),
             _ => Err(EngineError::conflict(format!("exec command {} is already running", self.id))),
         }
     }

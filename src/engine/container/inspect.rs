@@ -80,7 +80,10 @@ fn state(record: &ContainerRecord) -> docker::ContainerState {
     let text = |time: Option<Timestamp>| Some(time.map_or_else(|| NEVER.to_owned(), |time| time.to_string()));
     let error = match &record.state {
         State::Dead { why, .. } => why.clone(),
-        _ => failure.map(|failure| failure.message.clone()).or_else(|| exit.map(|exit| exit.error.clone())).unwrap_or_default(),
+        _ => failure
+            .map(|failure| failure.message.clone())
+            .or_else(|| exit.map(|exit| exit.error.clone()))
+            .unwrap_or_default(),
     };
     docker::ContainerState {
         status: Some(record.state.status()),

@@ -18,7 +18,9 @@ use super::room::{Room, remove_folder};
 use super::state::{Alive, Exit, StartFailure, State, not_running};
 use crate::engine::EngineError;
 use crate::engine::error::ErrorKind;
-use crate::engine::network::files::{DnsSettings, HostResolver, Hosts, ResolverKind, hostname, hosts, resolv_conf, upstreams};
+use crate::engine::network::files::{
+    DnsSettings, HostResolver, Hosts, ResolverKind, hostname, hosts, resolv_conf, upstreams,
+};
 use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
 use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput};
@@ -149,7 +151,8 @@ impl Room {
         intended.networks = sandbox.places.into_iter().collect();
         intended.restart_count = restart_count;
         intended.is_stopped_by_person = false;
-        intended.state = State::Running(Alive { pid: shim.init_pid(), started_at: jiff::Timestamp::now(), oom_killed: false });
+        intended.state =
+            State::Running(Alive { pid: shim.init_pid(), started_at: jiff::Timestamp::now(), oom_killed: false });
         // Written as running before it runs: killed in between, the next engine asks the shim and knows.
         container.set_shim(Some(shim.clone()));
         container.intend(Intent::None);
@@ -169,7 +172,11 @@ impl Room {
         Self::blocking(move || {
             remove_folder(&bundle).map_err(disk("clear the container's run folder"))?;
             crate::engine::store::remove_record(&exit).map_err(|error| EngineError::system(error.to_string()))?;
-            DirBuilder::new().recursive(true).mode(0o700).create(&bundle).map_err(disk("create the container's run folder"))
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&bundle)
+                .map_err(disk("create the container's run folder"))
         })
         .await
     }
@@ -233,7 +240,8 @@ impl Room {
             _ => NETWORK_FILES.map(|file| (file, container.folder.network_file(file))),
         };
         if !matches!(sandbox.plan, NetNs::JoinPid(_)) {
-            let endpoints: Vec<&Endpoint> = sandbox.places.iter().filter_map(|(_, place)| place.endpoint.as_ref()).collect();
+            let endpoints: Vec<&Endpoint> =
+                sandbox.places.iter().filter_map(|(_, place)| place.endpoint.as_ref()).collect();
             let texts = self.network_texts(record, &endpoints, sandbox.resolver)?;
             let targets: Vec<PathBuf> = files.iter().map(|(_, path)| path.clone()).collect();
             Self::blocking(move || {
@@ -256,8 +264,11 @@ impl Room {
     ) -> Result<[String; 3], EngineError> {
         let name = record.config.hostname.clone().unwrap_or_default();
         let domain = record.config.domainname.clone().unwrap_or_default();
-        let addresses: Vec<IpAddr> =
-            endpoints.iter().filter_map(|endpoint| endpoint.address.as_ref()).map(|address| address.ip.into()).collect();
+        let addresses: Vec<IpAddr> = endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.address.as_ref())
+            .map(|address| address.ip.into())
+            .collect();
         let extra = record.host_config.extra_hosts.clone().unwrap_or_default();
         let links = self.default_bridge_links(record);
         let text = hosts(&Hosts {
@@ -312,7 +323,9 @@ impl Room {
         }
         if acquired.bundle {
             let bundle = container.folder.bundle.clone();
-            if let Err(error) = Self::blocking(move || remove_folder(&bundle).map_err(disk("remove the run folder"))).await {
+            if let Err(error) =
+                Self::blocking(move || remove_folder(&bundle).map_err(disk("remove the run folder"))).await
+            {
                 tracing::warn!(container = container.id, %error, "a failed start left its run folder");
             }
         }
@@ -354,7 +367,10 @@ fn joinable_pid(other: &Container, what: &str) -> Result<u32, EngineError> {
             "container {} is restarting, wait until the container is running",
             other.id
         ))),
-        _ => Err(EngineError::conflict(format!("cannot join {what} namespace of a non running container: {}", not_running(&other.id)))),
+        _ => Err(EngineError::conflict(format!(
+            "cannot join {what} namespace of a non running container: {}",
+            not_running(&other.id)
+        ))),
     }
 }
 
@@ -450,7 +466,9 @@ fn stdin_mode(record: &ContainerRecord) -> StdinMode {
 
 /// Where its output goes: Docker's options, or else our limits.
 fn log_spec(container: &Container, record: &ContainerRecord) -> LogSpec {
-    let Some(log) = &record.host_config.log_config else { return LogSpec::json_file(&container.folder.log(&record.id)) };
+    let Some(log) = &record.host_config.log_config else {
+        return LogSpec::json_file(&container.folder.log(&record.id));
+    };
     if log.typ.as_deref() == Some("none") {
         return LogSpec::none();
     }
@@ -463,7 +481,10 @@ fn log_spec(container: &Container, record: &ContainerRecord) -> LogSpec {
             Some(text) => bytes(text).or(usual.max_size),
             None => usual.max_size,
         },
-        max_file: option("max-file").and_then(|text| text.parse().ok()).filter(|count| *count > 0).unwrap_or(usual.max_file),
+        max_file: option("max-file")
+            .and_then(|text| text.parse().ok())
+            .filter(|count| *count > 0)
+            .unwrap_or(usual.max_file),
         compress: option("compress").map_or(usual.compress, |text| text == "true"),
         ..usual
     }

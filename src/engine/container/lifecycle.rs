@@ -212,9 +212,11 @@ impl Room {
     /// Lets a paused container go on.
     pub async fn thaw(&self, container: &Container) -> Result<(), EngineError> {
         let (cgroups, path) = (self.cgroups.clone(), self.cgroup_of(&container.record()));
-        Self::blocking(move || cgroups.thaw(&path).map_err(|error| EngineError::system(error.to_string()).because(error)))
-            .await
-            .map_err(|error| wrapped(&error, format!("Cannot unpause container {}", container.id)))?;
+        Self::blocking(move || {
+            cgroups.thaw(&path).map_err(|error| EngineError::system(error.to_string()).because(error))
+        })
+        .await
+        .map_err(|error| wrapped(&error, format!("Cannot unpause container {}", container.id)))?;
         container.change(go_on).await?;
         container.publish(&self.rooms.events, "unpause", []);
         Ok(())
@@ -227,9 +229,8 @@ impl Room {
         }
         let container = self.index.find(id)?;
         let _verb = container.verb.lock().await;
-        let name = valid_name(name)
-            .map_err(|error| wrapped(&error, "Error when allocating new name".to_owned()))?
-            .to_owned();
+        let name =
+            valid_name(name).map_err(|error| wrapped(&error, "Error when allocating new name".to_owned()))?.to_owned();
         let old = container.record().name.clone();
         if old == name {
             return Err(EngineError::invalid("Renaming a container with the same name as its current name"));

@@ -19,8 +19,22 @@ use crate::engine::image::ImageId;
 use crate::engine::network::ports::summaries;
 
 const FILTERS: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "label!", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 const STATES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
@@ -99,7 +113,9 @@ impl Room {
             ids.map(|image| image.id).collect()
         });
         let names = filters.get("network").iter();
-        let networks = names.map(|name| self.rooms.networks.find(name).map_or_else(|_| name.clone(), |found| found.name)).collect();
+        let networks = names
+            .map(|name| self.rooms.networks.find(name).map_or_else(|_| name.clone(), |found| found.name))
+            .collect();
         Ok(Resolved { before: created("before")?, since: created("since")?, ancestors, exit_codes, networks })
     }
 
@@ -125,12 +141,11 @@ impl Room {
 fn matches(record: &ContainerRecord, filters: &Filters, resolved: &Resolved) -> bool {
     let code = record.state.exit().map(|exit| exit.code);
     let is_stopped = !record.state.is_running();
-    let exited = resolved.exit_codes.is_empty() || (is_stopped && code.is_some_and(|code| resolved.exit_codes.contains(&code)));
+    let exited =
+        resolved.exit_codes.is_empty() || (is_stopped && code.is_some_and(|code| resolved.exit_codes.contains(&code)));
     let health = record.health().unwrap_or("none");
-    let ancestor = resolved
-        .ancestors
-        .as_ref()
-        .is_none_or(|ids| record.image.as_ref().is_some_and(|image| ids.contains(image)));
+    let ancestor =
+        resolved.ancestors.as_ref().is_none_or(|ids| record.image.as_ref().is_some_and(|image| ids.contains(image)));
     let network = resolved.networks.is_empty()
         || record.networks.iter().any(|(name, place)| {
             let id = place.endpoint.as_ref().map_or("", |endpoint| endpoint.network_id.as_str());
@@ -177,7 +192,9 @@ fn port_matches(filters: &Filters, name: &str, have: &[String]) -> bool {
     };
     !filters.has(name)
         || filters.get(name).iter().filter_map(|wanted| parse(wanted)).any(|(first, last, protocol)| {
-            have.iter().filter_map(|port| parse(port)).any(|(port, end, kind)| kind == protocol && port <= last && end >= first)
+            have.iter()
+                .filter_map(|port| parse(port))
+                .any(|(port, end, kind)| kind == protocol && port <= last && end >= first)
         })
 }
 
@@ -236,8 +253,8 @@ pub fn settings(place: &super::record::NetworkPlace) -> docker::EndpointSettings
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::record::VERSION;
-    use super::super::state::tests::{at, exited, running};
     use super::super::state::State;
+    use super::super::state::tests::{at, exited, running};
     use super::*;
 
     pub fn record(name: &str, state: State) -> ContainerRecord {

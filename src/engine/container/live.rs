@@ -80,11 +80,8 @@ pub struct WaitingAttach {
 impl Container {
     /// The container of a record that is on disk already.
     pub fn new(record: ContainerRecord, folder: Folder) -> Arc<Self> {
-        let pulse = Pulse {
-            is_running: record.state.is_running(),
-            exit: record.state.exit().cloned(),
-            ..Pulse::default()
-        };
+        let pulse =
+            Pulse { is_running: record.state.is_running(), exit: record.state.exit().cloned(), ..Pulse::default() };
         Arc::new(Self {
             id: record.id.clone(),
             folder,
@@ -237,9 +234,10 @@ impl Container {
         action: impl Into<String>,
         more: impl IntoIterator<Item = (&'a str, String)>,
     ) {
-        let attributes = self.record().event_attributes();
-        let all = attributes.iter().map(|(key, value)| (key.as_str(), value.clone())).chain(more);
-        events.publish(EventMessageTypeEnum::CONTAINER, action, self.id.clone(), all.collect::<Vec<_>>());
+        let mut attributes = self.record().event_attributes();
+        attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        let all: Vec<(&str, String)> = attributes.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        events.publish(EventMessageTypeEnum::CONTAINER, action, self.id.clone(), all);
     }
 }
 

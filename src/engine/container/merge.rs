@@ -155,12 +155,17 @@ mod tests {
 
     #[test]
     fn entrypoint_and_command_as_docker_joins_them() {
-        let ask = |entrypoint: Option<Vec<String>>, cmd| docker::ContainerConfig { entrypoint, cmd, ..Default::default() };
+        let ask =
+            |entrypoint: Option<Vec<String>>, cmd| docker::ContainerConfig { entrypoint, cmd, ..Default::default() };
         let both = image(words("/entry"), words("serve --all"));
         assert_eq!(merged(ask(None, None), &both), "/entry serve --all");
         assert_eq!(merged(ask(None, words("other")), &both), "/entry other");
         assert_eq!(merged(ask(words("sh -c"), None), &both), "sh -c", "a given entrypoint drops the image's command");
-        assert_eq!(merged(ask(Some(vec![String::new()]), words("ls")), &both), "ls", "an empty one takes the image's away");
+        assert_eq!(
+            merged(ask(Some(vec![String::new()]), words("ls")), &both),
+            "ls",
+            "an empty one takes the image's away"
+        );
         assert_eq!(merged(ask(None, None), &image(None, None)), "no command specified");
     }
 
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_health_check_takes_what_it_lacks_from_the_image() {
-        let image = docker::HealthConfig { test: words("CMD true"), interval: Some(7), retries: Some(2), ..Default::default() };
+        let image =
+            docker::HealthConfig { test: words("CMD true"), interval: Some(7), retries: Some(2), ..Default::default() };
         let asked = docker::HealthConfig { interval: Some(9), retries: Some(0), ..Default::default() };
         let merged = merge_healthcheck(Some(asked), Some(&image)).unwrap();
         assert_eq!((merged.test, merged.interval, merged.retries), (words("CMD true"), Some(9), Some(2)));

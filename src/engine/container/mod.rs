@@ -50,10 +50,11 @@ use bollard_stubs::models as docker;
 use tokio::io::AsyncRead;
 
 pub use attach::put_frame;
+pub use create::processor;
 pub use options::{
     ArchivePut, AttachOptions, Attached, AttachedIo, ByteStream, CommitOptions, ExecStart, ExecStarted, ListContainers,
-    LogLine, LogSource, LogStream, Logs, LogsOptions, PathStat, RemoveContainer, StatsOptions, StatsStream, StopOptions,
-    StopTimeout, TerminalSize, WaitCondition,
+    LogLine, LogSource, LogStream, Logs, LogsOptions, PathStat, RemoveContainer, StatsOptions, StatsStream,
+    StopOptions, StopTimeout, TerminalSize, WaitCondition,
 };
 pub use room::Rooms;
 pub use status::human_duration;
@@ -343,7 +344,11 @@ impl Containers {
     ///
     /// # Errors
     /// 404 for an unknown network; 403 where it is on it already.
-    pub async fn connect_network(&self, network: &str, request: docker::NetworkConnectRequest) -> Result<(), EngineError> {
+    pub async fn connect_network(
+        &self,
+        network: &str,
+        request: docker::NetworkConnectRequest,
+    ) -> Result<(), EngineError> {
         let (room, network) = (Arc::clone(&self.0), network.to_owned());
         self.0.to_its_end(async move { room.connect_network(&network, request).await }).await
     }

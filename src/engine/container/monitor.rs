@@ -109,8 +109,7 @@ impl Room {
         if exit.oom_killed && !alive.oom_killed {
             container.publish(&self.rooms.events, "oom", []);
         }
-        let attributes =
-            [("exitCode", exit.code.to_string()), ("execDuration", ran.as_secs().to_string())];
+        let attributes = [("exitCode", exit.code.to_string()), ("execDuration", ran.as_secs().to_string())];
         container.publish(&self.rooms.events, "die", attributes);
         self.execs.container_ended(&container.id, exit.code);
         self.clean_up(container, &before).await;
@@ -138,7 +137,8 @@ impl Room {
         }
         self.rooms.volumes.unmount(&record.id, &record.mounts).await;
         let bundle = container.folder.bundle.clone();
-        if let Err(error) = Self::blocking(move || remove_folder(&bundle).map_err(disk("remove the run folder"))).await {
+        if let Err(error) = Self::blocking(move || remove_folder(&bundle).map_err(disk("remove the run folder"))).await
+        {
             tracing::warn!(container = container.id, %error, "its run folder is left");
         }
     }

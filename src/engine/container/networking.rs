@@ -18,7 +18,11 @@ use crate::engine::network::files::ResolverKind;
 
 impl Room {
     /// `POST /networks/{id}/connect`.
-    pub async fn connect_network(&self, network: &str, request: docker::NetworkConnectRequest) -> Result<(), EngineError> {
+    pub async fn connect_network(
+        &self,
+        network: &str,
+        request: docker::NetworkConnectRequest,
+    ) -> Result<(), EngineError> {
         let container = self.index.find(&request.container)?;
         let network = self.rooms.networks.find(network)?;
         let _verb = container.verb.lock().await;
@@ -129,18 +133,18 @@ impl Room {
 fn refuse_mixed_modes(record: &ContainerRecord, network: &str) -> Result<(), EngineError> {
     let refuse = |words: &str| Err(EngineError::invalid(words));
     match (record.network_mode(), network) {
-        (mode, _) if mode.starts_with("container:") => {
-            refuse("container sharing network namespace with another container or host cannot be connected to any other network")
-        }
+        (mode, _) if mode.starts_with("container:") => refuse(
+            "container sharing network namespace with another container or host cannot be connected to any other network",
+        ),
         ("host", _) | (_, "host") => {
             refuse("container cannot be disconnected from host network or connected to host network")
         }
-        ("none", other) if other != "none" && record.networks.contains_key("none") => refuse(
-            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-        ),
-        (_, "none") if !record.networks.is_empty() => refuse(
-            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-        ),
+        ("none", other) if other != "none" && record.networks.contains_key("none") => {
+            refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+        }
+        (_, "none") if !record.networks.is_empty() => {
+            refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+        }
         _ => Ok(()),
     }
 }

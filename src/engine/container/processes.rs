@@ -50,10 +50,8 @@ impl Process {
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i64>().ok()).unwrap_or_default();
         let count = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
         let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()?;
-        let command = cmdline
-            .split(|byte| *byte == 0)
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect::<Vec<_>>();
+        let command =
+            cmdline.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>();
         let length = command.iter().rposition(|word| !word.is_empty()).map_or(0, |last| last + 1);
         Some(Self {
             pid: pid.parse().ok()?,
@@ -129,7 +127,8 @@ pub(super) mod tests {
     use super::*;
 
     pub fn shell() -> Process {
-        let stat = "4242 (my (odd) sh) S 4200 4242 4242 34816 4242 4194304 0 0 0 0 150 50 0 0 20 0 1 0 1000 8388608 512 0";
+        let stat =
+            "4242 (my (odd) sh) S 4200 4242 4242 34816 4242 4194304 0 0 0 0 150 50 0 0 20 0 1 0 1000 8388608 512 0";
         Process::parse(stat, "Name:\tsh\nUid:\t1000\t1000\t1000\t1000\n", b"sh\0-c\0sleep 5\0").unwrap()
     }
 

@@ -48,11 +48,14 @@ impl Room {
         // Only shown, not written: killed now, the container is still there whole; once its folder is renamed away it is
         // gone whole.
         let before = record.state.clone();
-        container.change_unwritten(|record| record.state = State::Removing { exit: record.state.exit().cloned() }).await;
+        container
+            .change_unwritten(|record| record.state = State::Removing { exit: record.state.exit().cloned() })
+            .await;
         drop(container.take_waiting());
 
         let (root, folder) = (Arc::clone(&self.rooms.root), container.folder.clone());
-        let discarded = Self::blocking(move || root.discard(&folder.state).map_err(disk("remove the container's folder")));
+        let discarded =
+            Self::blocking(move || root.discard(&folder.state).map_err(disk("remove the container's folder")));
         let trash = match discarded.await {
             Ok(trash) => trash,
             Err(error) => {
@@ -86,9 +89,12 @@ impl Room {
             return self.stop_locked(container, &options, Intent::Stop).await;
         }
         container.intend(Intent::Stop);
-        self.kill_and_wait(container)
-            .await
-            .map_err(|error| EngineError::conflict(format!("cannot remove container \"/{}\": could not kill container: {error}", container.record().name)))
+        self.kill_and_wait(container).await.map_err(|error| {
+            EngineError::conflict(format!(
+                "cannot remove container \"/{}\": could not kill container: {error}",
+                container.record().name
+            ))
+        })
     }
 
     /// `POST /containers/prune`.
@@ -106,7 +112,8 @@ impl Room {
             let upper = container.folder.upper();
             let size = Self::blocking(move || Ok(written_bytes(&upper))).await?;
             let _verb = container.verb.lock().await;
-            match self.remove_locked(&container, RemoveContainer { volumes: true, ..RemoveContainer::default() }).await {
+            match self.remove_locked(&container, RemoveContainer { volumes: true, ..RemoveContainer::default() }).await
+            {
                 Ok(()) => {
                     deleted.push(container.id.clone());
                     freed = freed.saturating_add(size);
@@ -125,6 +132,10 @@ pub fn written_bytes(folder: &Path) -> i64 {
     entries
         .flatten()
         .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
-        .map(|(path, metadata)| if metadata.is_dir() { written_bytes(&path) } else { i64::try_from(metadata.size()).unwrap_or(0) })
+        .map(
+            |(path, metadata)| {
+                if metadata.is_dir() { written_bytes(&path) } else { i64::try_from(metadata.size()).unwrap_or(0) }
+            },
+        )
         .sum()
 }

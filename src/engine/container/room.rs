@@ -76,9 +76,9 @@ impl Room {
     pub async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|error| Err(EngineError::system(format!("the engine broke down while it was at work: {error}"))))
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            Err(EngineError::system(format!("the engine broke down while it was at work: {error}")))
+        })
     }
 
     /// The files of a container.

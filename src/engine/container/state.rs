@@ -304,7 +304,8 @@ pub(super) mod tests {
 
     #[test]
     fn refusals_are_dockers() {
-        let kinds = |result: Result<(), EngineError>| result.map_err(|error| (error.kind(), error.message().to_owned()));
+        let kinds =
+            |result: Result<(), EngineError>| result.map_err(|error| (error.kind(), error.message().to_owned()));
         assert_eq!(
             kinds(running().may_remove("1", "web")),
             Err((
@@ -327,7 +328,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_state_survives_its_record() {
-        for state in [State::Created { failure: None }, running(), exited(3), State::Dead { why: "x".into(), exit: None }] {
+        for state in
+            [State::Created { failure: None }, running(), exited(3), State::Dead { why: "x".into(), exit: None }]
+        {
             let text = serde_json::to_string(&state).unwrap();
             assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "{text}");
         }

@@ -14,8 +14,8 @@ use super::options::{StatsOptions, StatsStream};
 use super::record::ContainerRecord;
 use super::room::Room;
 use crate::engine::EngineError;
-use crate::engine::runtime::cgroup::BlkioEntry;
 use crate::engine::runtime::CgroupStats;
+use crate::engine::runtime::cgroup::BlkioEntry;
 
 /// How often a stream samples.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -49,19 +49,20 @@ impl Room {
         if !options.stream {
             return Ok(Box::pin(stream::once(async move { room.once(&container, options.one_shot).await })));
         }
-        let states = stream::unfold((room, container, None::<Sample>, true), |(room, container, before, is_first)| async move {
-            if !is_first && !room.next_period(&container).await {
-                return None;
-            }
-            let answer = match room.sample(&container).await {
-                Ok(sample) => {
-                    let shown = response(&room.setting(&container), &sample, before.as_ref());
-                    (Ok(shown), sample.read.map(|_| sample))
+        let states =
+            stream::unfold((room, container, None::<Sample>, true), |(room, container, before, is_first)| async move {
+                if !is_first && !room.next_period(&container).await {
+                    return None;
                 }
-                Err(error) => (Err(error), None),
-            };
-            Some((answer.0, (room, container, answer.1, false)))
-        });
+                let answer = match room.sample(&container).await {
+                    Ok(sample) => {
+                        let shown = response(&room.setting(&container), &sample, before.as_ref());
+                        (Ok(shown), sample.read.map(|_| sample))
+                    }
+                    Err(error) => (Err(error), None),
+                };
+                Some((answer.0, (room, container, answer.1, false)))
+            });
         Ok(Box::pin(states))
     }
 
@@ -75,7 +76,11 @@ impl Room {
         }
     }
 
-    async fn once(&self, container: &Arc<Container>, one_shot: bool) -> Result<docker::ContainerStatsResponse, EngineError> {
+    async fn once(
+        &self,
+        container: &Arc<Container>,
+        one_shot: bool,
+    ) -> Result<docker::ContainerStatsResponse, EngineError> {
         let first = self.sample(container).await?;
         if one_shot || first.read.is_none() || !self.next_period(container).await {
             return Ok(response(&self.setting(container), &first, None));
@@ -150,7 +155,8 @@ fn system_ns(stat: &str) -> u64 {
     const NS_A_TICK: u64 = 1_000_000_000 / super::processes::TICKS;
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "));
     // user, nice, system, idle, iowait, irq, softirq; what follows is counted in these already.
-    let ticks: u64 = line.unwrap_or_default().split_whitespace().take(7).filter_map(|text| text.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        line.unwrap_or_default().split_whitespace().take(7).filter_map(|text| text.parse::<u64>().ok()).sum();
     ticks.saturating_mul(NS_A_TICK)
 }
 
@@ -164,10 +170,18 @@ fn response(setting: &Setting, sample: &Sample, before: Option<&Sample>) -> dock
         read: text(sample.read),
         preread: text(before.and_then(|before| before.read)),
         cpu_stats: Some(if is_empty { empty_cpu() } else { cpu(sample, setting.cpus) }),
-        precpu_stats: Some(before.filter(|before| before.read.is_some()).map_or_else(empty_cpu, |before| cpu(before, setting.cpus))),
-        memory_stats: Some(if is_empty { docker::ContainerMemoryStats::default() } else { memory(sample, setting.host_memory) }),
+        precpu_stats: Some(
+            before.filter(|before| before.read.is_some()).map_or_else(empty_cpu, |before| cpu(before, setting.cpus)),
+        ),
+        memory_stats: Some(if is_empty {
+            docker::ContainerMemoryStats::default()
+        } else {
+            memory(sample, setting.host_memory)
+        }),
         networks: (!sample.networks.is_empty()).then(|| sample.networks.clone()),
-        pids_stats: Some(if is_empty { docker::ContainerPidsStats::default() } else {
+        pids_stats: Some(if is_empty {
+            docker::ContainerPidsStats::default()
+        } else {
             docker::ContainerPidsStats {
                 current: Some(sample.cgroup.pids.current),
                 // Docker shows "no limit" as the largest number.
@@ -212,7 +226,11 @@ fn empty_cpu() -> docker::ContainerCpuStats {
             usage_in_kernelmode: zero,
             usage_in_usermode: zero,
         }),
-        throttling_data: Some(docker::ContainerThrottlingData { periods: zero, throttled_periods: zero, throttled_time: zero }),
+        throttling_data: Some(docker::ContainerThrottlingData {
+            periods: zero,
+            throttled_periods: zero,
+            throttled_time: zero,
+        }),
         ..Default::default()
     }
 }
@@ -266,7 +284,8 @@ mod tests {
 
     #[test]
     fn the_clients_sum_comes_out_right() {
-        let shown = response(&setting(), &sample(1_500_000_000, 12_000_000_000), Some(&sample(1_000_000_000, 10_000_000_000)));
+        let shown =
+            response(&setting(), &sample(1_500_000_000, 12_000_000_000), Some(&sample(1_000_000_000, 10_000_000_000)));
         assert!((cpu_percent(&shown) - 50.0).abs() < 1e-9);
         assert_eq!(shown.memory_stats.unwrap().limit, Some(1 << 30), "without a limit it is the host's memory");
     }
@@ -284,7 +303,10 @@ mod tests {
         let all = interfaces(text);
         assert_eq!(all.len(), 1);
         let eth0 = &all["eth0"];
-        assert_eq!((eth0.rx_bytes, eth0.rx_dropped, eth0.tx_bytes, eth0.tx_dropped), (Some(100), Some(1), Some(200), Some(5)));
+        assert_eq!(
+            (eth0.rx_bytes, eth0.rx_dropped, eth0.tx_bytes, eth0.tx_dropped),
+            (Some(100), Some(1), Some(200), Some(5))
+        );
     }
 
     #[test]

@@ -36,13 +36,21 @@ const COLUMNS: &[Column] = &[
     Column { names: &["pgid", "pgrp"], title: "PGID", text: |process, _| process.pgid.to_string() },
     Column { names: &["sid", "sess", "session"], title: "SID", text: |process, _| process.session.to_string() },
     Column { names: &["%cpu", "pcpu"], title: "%CPU", text: |process, facts| tenths(facts.cpu_per_mille(process)) },
-    Column { names: &["%mem", "pmem"], title: "%MEM", text: |process, facts| tenths(process.resident_kb * 1000 / facts.memory_kb.max(1)) },
+    Column {
+        names: &["%mem", "pmem"],
+        title: "%MEM",
+        text: |process, facts| tenths(process.resident_kb * 1000 / facts.memory_kb.max(1)),
+    },
     Column { names: &["vsz", "vsize"], title: "VSZ", text: |process, _| process.virtual_kb.to_string() },
     Column { names: &["rss", "rssize", "rsz"], title: "RSS", text: |process, _| process.resident_kb.to_string() },
     Column { names: &["tty", "tt", "tname"], title: "TT", text: |process, _| process.terminal() },
     Column { names: &["stat"], title: "STAT", text: |process, _| process.stat_text() },
     Column { names: &["s", "state"], title: "S", text: |process, _| process.state.to_string() },
-    Column { names: &["start", "start_time", "stime", "bsdstart"], title: "STIME", text: |process, facts| facts.start(process) },
+    Column {
+        names: &["start", "start_time", "stime", "bsdstart"],
+        title: "STIME",
+        text: |process, facts| facts.start(process),
+    },
     Column { names: &["time", "cputime"], title: "TIME", text: |process, _| clock(process.cpu_ticks / TICKS) },
     Column { names: &["etime"], title: "ELAPSED", text: |process, facts| elapsed(facts.seconds(process)) },
     Column { names: &["etimes"], title: "ELAPSED", text: |process, facts| facts.seconds(process).to_string() },
@@ -50,18 +58,37 @@ const COLUMNS: &[Column] = &[
     Column { names: &["nlwp", "thcount"], title: "NLWP", text: |process, _| process.threads.to_string() },
     Column { names: &["comm", "ucmd", "ucomm"], title: "COMMAND", text: |process, _| process.name.clone() },
     Column { names: &["args", "cmd", "command"], title: "COMMAND", text: |process, _| process.command_text() },
-    Column { names: &["c"], title: "C", text: |process, facts| (facts.cpu_per_mille(process) / 10).min(99).to_string() },
+    Column {
+        names: &["c"],
+        title: "C",
+        text: |process, facts| (facts.cpu_per_mille(process) / 10).min(99).to_string(),
+    },
 ];
 
 /// The columns of `ps -ef`.
 const FULL: &[(&str, &str)] = &[
-    ("user", "UID"), ("pid", "PID"), ("ppid", "PPID"), ("c", "C"), ("stime", "STIME"), ("tty", "TTY"), ("time", "TIME"),
+    ("user", "UID"),
+    ("pid", "PID"),
+    ("ppid", "PPID"),
+    ("c", "C"),
+    ("stime", "STIME"),
+    ("tty", "TTY"),
+    ("time", "TIME"),
     ("args", "CMD"),
 ];
 /// The columns of `ps aux`.
 const BSD: &[(&str, &str)] = &[
-    ("user", "USER"), ("pid", "PID"), ("%cpu", "%CPU"), ("%mem", "%MEM"), ("vsz", "VSZ"), ("rss", "RSS"), ("tty", "TTY"),
-    ("stat", "STAT"), ("stime", "START"), ("time", "TIME"), ("args", "COMMAND"),
+    ("user", "USER"),
+    ("pid", "PID"),
+    ("%cpu", "%CPU"),
+    ("%mem", "%MEM"),
+    ("vsz", "VSZ"),
+    ("rss", "RSS"),
+    ("tty", "TTY"),
+    ("stat", "STAT"),
+    ("stime", "START"),
+    ("time", "TIME"),
+    ("args", "COMMAND"),
 ];
 /// The columns of plain `ps`.
 const SHORT: &[(&str, &str)] = &[("pid", "PID"), ("tty", "TTY"), ("time", "TIME"), ("comm", "CMD")];
@@ -118,9 +145,9 @@ fn columns(ps_args: &str) -> Result<Vec<(&'static Column, String)>, EngineError>
         } else if word.starts_with("--") {
         } else if let Some(at) = letters.find(['o', 'O']) {
             let list = letters.get(at + 1..).filter(|list| !list.is_empty());
-            let list = list.or_else(|| rest.next().copied()).ok_or_else(|| {
-                EngineError::invalid("ps: error: format specification must follow -o")
-            })?;
+            let list = list
+                .or_else(|| rest.next().copied())
+                .ok_or_else(|| EngineError::invalid("ps: error: format specification must follow -o"))?;
             chosen.extend(formats(list));
         } else if !word.starts_with('-') && letters.contains('u') {
             layout = BSD;
@@ -133,7 +160,9 @@ fn columns(ps_args: &str) -> Result<Vec<(&'static Column, String)>, EngineError>
     }
     let find = |(name, title): (String, Option<String>)| {
         let column = COLUMNS.iter().find(|column| column.names.contains(&name.to_ascii_lowercase().as_str()));
-        let column = column.ok_or_else(|| EngineError::invalid(format!("ps: error: unknown user-defined format specifier \"{name}\"")))?;
+        let column = column.ok_or_else(|| {
+            EngineError::invalid(format!("ps: error: unknown user-defined format specifier \"{name}\""))
+        })?;
         Ok((column, title.unwrap_or_else(|| column.title.to_owned())))
     };
     chosen.into_iter().map(find).collect()

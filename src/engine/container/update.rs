@@ -29,7 +29,9 @@ impl Room {
             !matches!(name, docker::RestartPolicyNameEnum::EMPTY | docker::RestartPolicyNameEnum::NO)
         });
         if record.is_auto_removed() && restarts {
-            return Err(EngineError::invalid("Restart policy cannot be updated because AutoRemove is enabled for the container"));
+            return Err(EngineError::invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            ));
         }
         let updated = updated(record.host_config.clone(), &body);
         validate::resources(&updated, usize::try_from(self.rooms.host.cpus).unwrap_or(1))?;
@@ -77,9 +79,11 @@ fn updated(mut host: docker::HostConfig, body: &docker::ContainerUpdateBody) -> 
     if body.blkio_weight.is_some_and(|weight| weight != 0) {
         host.blkio_weight = body.blkio_weight;
     }
-    if body.restart_policy.as_ref().is_some_and(|policy| {
-        policy.name.is_some_and(|name| name != docker::RestartPolicyNameEnum::EMPTY)
-    }) {
+    if body
+        .restart_policy
+        .as_ref()
+        .is_some_and(|policy| policy.name.is_some_and(|name| name != docker::RestartPolicyNameEnum::EMPTY))
+    {
         host.restart_policy.clone_from(&body.restart_policy);
     }
     host

@@ -37,16 +37,23 @@ pub fn config(config: &docker::ContainerConfig) -> Result<(), EngineError> {
 ///
 /// # Errors
 /// 400 with Docker's words.
-pub fn host_config(config: &docker::ContainerConfig, host: &docker::HostConfig, cpus: usize) -> Result<(), EngineError> {
+pub fn host_config(
+    config: &docker::ContainerConfig,
+    host: &docker::HostConfig,
+    cpus: usize,
+) -> Result<(), EngineError> {
     resources(host, cpus)?;
     restart_policy(host.restart_policy.as_ref())?;
-    let restarts = host.restart_policy.as_ref().and_then(|policy| policy.name).is_some_and(|name| {
-        !matches!(name, docker::RestartPolicyNameEnum::EMPTY | docker::RestartPolicyNameEnum::NO)
-    });
+    let restarts =
+        host.restart_policy.as_ref().and_then(|policy| policy.name).is_some_and(|name| {
+            !matches!(name, docker::RestartPolicyNameEnum::EMPTY | docker::RestartPolicyNameEnum::NO)
+        });
     if host.auto_remove == Some(true) && restarts {
         return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
     }
-    if let Some(runtime) = host.runtime.as_deref().filter(|name| !["", "boxyard", "runc", "io.containerd.runc.v2"].contains(name)) {
+    if let Some(runtime) =
+        host.runtime.as_deref().filter(|name| !["", "boxyard", "runc", "io.containerd.runc.v2"].contains(name))
+    {
         return Err(EngineError::invalid(format!("unknown or invalid runtime name: {runtime}")));
     }
     if let Some(driver) = host.log_config.as_ref().and_then(|log| log.typ.as_deref()) {
@@ -121,11 +128,15 @@ fn network_mode(config: &docker::ContainerConfig, host: &docker::HostConfig) -> 
     if mode.starts_with("container:") {
         let clashes = [
             (filled(&config.hostname), "conflicting options: hostname and the network mode"),
-            (any(&host.links), "conflicting options: container type network can't be used with links. This would result in undefined behavior"),
+            (
+                any(&host.links),
+                "conflicting options: container type network can't be used with links. This would result in undefined behavior",
+            ),
             (any(&host.dns), "conflicting options: dns and the network mode"),
             (any(&host.extra_hosts), "conflicting options: custom host-to-IP mapping and the network mode"),
             (
-                host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) || host.publish_all_ports == Some(true),
+                host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty())
+                    || host.publish_all_ports == Some(true),
                 "conflicting options: port publishing and the container type network mode",
             ),
             (any(&config.exposed_ports), "conflicting options: port exposing and the container type network mode"),
@@ -229,14 +240,18 @@ mod tests {
     use super::*;
 
     fn refusal(host: &docker::HostConfig) -> String {
-        host_config(&docker::ContainerConfig::default(), host, 2).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        host_config(&docker::ContainerConfig::default(), host, 2)
+            .map_or_else(|error| error.to_string(), |()| "fine".to_owned())
     }
 
     #[test]
     fn limits_that_make_no_sense_are_told() {
         let base = docker::HostConfig::default;
         assert_eq!(refusal(&base()), "fine");
-        assert_eq!(refusal(&docker::HostConfig { memory: Some(1024), ..base() }), "Minimum memory limit allowed is 6MB");
+        assert_eq!(
+            refusal(&docker::HostConfig { memory: Some(1024), ..base() }),
+            "Minimum memory limit allowed is 6MB"
+        );
         assert_eq!(
             refusal(&docker::HostConfig { nano_cpus: Some(3_000_000_000), ..base() }),
             "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"
@@ -249,7 +264,8 @@ mod tests {
 
     #[test]
     fn a_container_that_removes_itself_has_no_restart_policy() {
-        let always = docker::RestartPolicy { name: Some(docker::RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None };
+        let always =
+            docker::RestartPolicy { name: Some(docker::RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None };
         let host = docker::HostConfig { auto_remove: Some(true), restart_policy: Some(always), ..Default::default() };
         assert_eq!(refusal(&host), "can't create 'AutoRemove' container with restart policy");
     }
