@@ -87,6 +87,7 @@ impl Room {
         for container in self.index.all() {
             match self.meet(&container).await {
                 Met::Alive => {
+                    self.rooms.volumes.adopt(&container.id, &container.record().mounts);
                     endpoints.extend(container.record().endpoints().cloned());
                     live.push(container);
                 }

@@ -22,7 +22,7 @@ use crate::engine::layer::detached_root;
 use crate::engine::network::NetworkMode;
 use crate::engine::network::files::extra_host;
 use crate::engine::store::write_record;
-use crate::engine::volume::{MountInput, MountSource, MountedPoint, mount_requests};
+use crate::engine::volume::{MountInput, MountSource, MountedPoint, mount_requests, volumes_from};
 
 /// `/dev/shm` where nothing is asked for (Docker's default).
 const SHM_SIZE: i64 = 64 << 20;
@@ -155,15 +155,13 @@ impl Room {
     }
 
     async fn realise_mounts(&self, record: &ContainerRecord) -> Result<Vec<MountedPoint>, EngineError> {
-        let mut volumes_from = Vec::new();
+        let mut borrowed = Vec::new();
         for entry in record.host_config.volumes_from.iter().flatten() {
-            let (name, mode) = entry.split_once(':').unwrap_or((entry, "rw"));
-            let is_read_only = mode.split(',').any(|word| word == "ro");
+            let (name, is_read_only) = volumes_from(entry)?;
             let other = self.index.find(name)?.record();
-            volumes_from.push((other.mounts.iter().map(MountedPoint::point).collect(), is_read_only));
+            borrowed.push((other.mounts.clone(), is_read_only));
         }
-        let input =
-            MountInput { config: &record.config, host_config: &record.host_config, volumes_from: &volumes_from };
+        let input = MountInput { config: &record.config, host_config: &record.host_config, volumes_from: &borrowed };
         self.rooms.volumes.realise(mount_requests(&input)?).await
     }
 

@@ -50,11 +50,6 @@ impl Exec {
         *self.lock()
     }
 
-    /// Notes how far it is.
-    pub fn set(&self, state: ExecState) {
-        *self.lock() = state;
-    }
-
     /// Notes its end. Whether this is news.
     pub fn end(&self, code: i64) -> bool {
         let mut state = self.lock();

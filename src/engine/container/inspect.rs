@@ -62,7 +62,7 @@ impl Room {
             graph_driver: Some(docker::DriverData { name: "overlay2".to_owned(), data: graph }),
             size_rw: sizes.map(|(written, _)| written),
             size_root_fs: sizes.map(|(_, whole)| whole),
-            mounts: Some(record.mounts.iter().map(MountedPoint::point).collect()),
+            mounts: Some(record.mounts.iter().filter_map(MountedPoint::point).collect()),
             config: Some(shown_config(&record)),
             network_settings: Some(network_settings(&record)),
             ..Default::default()

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use super::create::disk;
 use super::live::{Container, Intent};
-use super::mounts::{mount_plan, network_file_plans};
 use super::record::{ContainerRecord, NetworkPlace};
 use super::room::{Room, remove_folder};
 use super::state::{Alive, Exit, StartFailure, State, not_running};
@@ -25,6 +24,7 @@ use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
 use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput};
 use crate::engine::shim::{LogDriver, LogSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION};
+use crate::engine::volume::MountedPoint;
 
 /// The files every container gets from us.
 const NETWORK_FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
@@ -104,11 +104,7 @@ impl Room {
         let stack = self.stack_of(container, &record)?;
 
         acquired.volumes = true;
-        let host_paths = self.rooms.volumes.mount(&record.id, &record.mounts).await?;
-        let mut mounts = Vec::new();
-        for (point, host_path) in record.mounts.iter().zip(host_paths) {
-            mounts.push(mount_plan(point, host_path)?);
-        }
+        let mut mounts = self.rooms.volumes.mount(&record.id, &record.mounts).await?;
 
         acquired.bundle = true;
         self.make_bundle(container).await?;
@@ -357,6 +353,17 @@ impl Room {
         }
         container.beat(|pulse| pulse.is_running = false);
     }
+}
+
+/// The binds of the files that Docker gives every container, where the person mounts nothing in their place.
+fn network_file_plans(files: &[(&str, PathBuf)], points: &[MountedPoint]) -> Vec<MountPlan> {
+    let is_taken = |target: &str| points.iter().any(|point| point.request.target == target);
+    files
+        .iter()
+        .map(|(name, path)| (format!("/etc/{name}"), path))
+        .filter(|(target, _)| !is_taken(target))
+        .map(|(target, path)| MountPlan::bind(path.clone(), target))
+        .collect()
 }
 
 /// The process whose namespaces another container shares.

@@ -219,7 +219,7 @@ fn summary(record: &ContainerRecord, image: String, now: Timestamp) -> docker::C
             annotations: record.host_config.annotations.clone(),
         }),
         network_settings: Some(docker::ContainerSummaryNetworkSettings { networks: Some(networks) }),
-        mounts: Some(record.mounts.iter().map(crate::engine::volume::MountedPoint::point).collect()),
+        mounts: Some(record.mounts.iter().filter_map(crate::engine::volume::MountedPoint::point).collect()),
         ..Default::default()
     }
 }

@@ -25,7 +25,6 @@ mod live;
 mod logs;
 mod merge;
 mod monitor;
-mod mounts;
 mod names;
 mod networking;
 mod options;

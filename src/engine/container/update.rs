@@ -6,7 +6,7 @@ use super::room::Room;
 use super::state::State;
 use super::validate;
 use crate::engine::EngineError;
-use crate::engine::oci::Limits;
+use crate::engine::oci::{Limits, limits};
 
 impl Room {
     /// `POST /containers/{id}/update`.
@@ -36,7 +36,8 @@ impl Room {
         let updated = updated(record.host_config.clone(), &body);
         validate::resources(&updated, usize::try_from(self.rooms.host.cpus).unwrap_or(1))?;
         if record.state.alive().is_some() {
-            let (cgroups, path, limits) = (self.cgroups.clone(), self.cgroup_of(&record), limits(&body, &updated));
+            let limits = Limits { devices: None, ..limits(&updated, &self.rooms.host)? };
+            let (cgroups, path) = (self.cgroups.clone(), self.cgroup_of(&record));
             Self::blocking(move || {
                 cgroups.update(&path, &limits).map_err(|error| EngineError::system(error.to_string()).because(error))
             })
@@ -89,31 +90,6 @@ fn updated(mut host: docker::HostConfig, body: &docker::ContainerUpdateBody) -> 
     host
 }
 
-/// What is to be written into the cgroup: only what the update names.
-fn limits(body: &docker::ContainerUpdateBody, host: &docker::HostConfig) -> Limits {
-    /// The period that a share of CPUs is counted in (the kernel's default).
-    const PERIOD: i64 = 100_000;
-    let named = |value: Option<i64>| value.filter(|value| *value != 0);
-    let unsigned = |value: Option<i64>| named(value).and_then(|value| u64::try_from(value).ok());
-    let filled = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    let from_nano = named(body.nano_cpus).map(|nano| nano.saturating_mul(PERIOD) / 1_000_000_000);
-    // Memory and swap are checked against one another by the kernel, so they go together.
-    let memory_changes = named(body.memory).is_some() || named(body.memory_swap).is_some();
-    Limits {
-        memory: memory_changes.then(|| named(host.memory)).flatten(),
-        memory_swap: memory_changes.then(|| named(host.memory_swap)).flatten(),
-        memory_reservation: named(body.memory_reservation),
-        cpu_shares: unsigned(body.cpu_shares),
-        cpu_quota: from_nano.or(named(body.cpu_quota)),
-        cpu_period: from_nano.and_then(|_| u64::try_from(PERIOD).ok()).or(unsigned(body.cpu_period)),
-        cpuset_cpus: filled(&body.cpuset_cpus),
-        cpuset_mems: filled(&body.cpuset_mems),
-        pids: named(body.pids_limit),
-        blkio_weight: body.blkio_weight.filter(|weight| *weight != 0),
-        ..Limits::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,14 +100,5 @@ mod tests {
         let body = docker::ContainerUpdateBody { memory: Some(200 << 20), cpu_shares: Some(0), ..Default::default() };
         let new = updated(host, &body);
         assert_eq!((new.memory, new.cpu_shares), (Some(200 << 20), Some(512)));
-        let limits = limits(&body, &new);
-        assert_eq!((limits.memory, limits.cpu_shares, limits.pids), (Some(200 << 20), None, None));
-    }
-
-    #[test]
-    fn cpus_become_quota_and_period() {
-        let body = docker::ContainerUpdateBody { nano_cpus: Some(1_500_000_000), ..Default::default() };
-        let limits = limits(&body, &docker::HostConfig::default());
-        assert_eq!((limits.cpu_quota, limits.cpu_period), (Some(150_000), Some(100_000)));
     }
 }
