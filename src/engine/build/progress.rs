@@ -151,6 +151,11 @@ impl BuildMessage {
 }
 
 impl BuildFailure {
+    /// The build was cancelled; nobody is left to read it.
+    pub(super) fn cancelled() -> Self {
+        Self { kind: ErrorKind::Unavailable, message: "the build was cancelled".to_owned(), code: None }
+    }
+
     fn record(&self) -> Value {
         let mut detail = json!({ "message": self.message });
         if let (Some(code), Some(detail)) = (self.code, detail.as_object_mut()) {

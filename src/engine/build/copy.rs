@@ -1,0 +1,484 @@
+//! Writes the files of a COPY or ADD into a stage's root.
+//!
+//! The root is an overlay mounted nowhere but on a descriptor: the kernel resolves what is already there (links, folders of
+//! lower layers) and everything written lands in the upper directory that becomes the layer. Every path is resolved
+//! inside of the root.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use xattr::FileExt;
+
+use super::owner::{ModeChange, Owner};
+use super::tree::{Entry, Match, Tree, TreeError, failed, open_inside};
+
+/// Where and as whose.
+pub(super) struct Destination<'a> {
+    /// The stage's root.
+    pub root: BorrowedFd<'a>,
+    /// Absolute; ends in a slash where it names a folder.
+    pub path: &'a str,
+    /// Whom everything shall belong to; the source's owners are kept where `None`.
+    pub owner: Option<Owner>,
+    /// What shall become of the permissions.
+    pub mode: Option<ModeChange>,
+    /// Whether sources keep their parent folders below the destination.
+    pub keeps_parents: bool,
+}
+
+/// Why a copy could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    /// A file would have to be a folder.
+    #[error("cannot copy to non-directory: {}", path.display())]
+    NotFolder {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A folder would have to be a file.
+    #[error("cannot overwrite directory {} with a file", path.display())]
+    IsFolder {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The kernel or the disk refused.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl CopyError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        io_failed(action, path, source).into()
+    }
+}
+
+impl Destination<'_> {
+    /// Copies one match: a folder's content into the folder, a file to the path or into the folder.
+    pub(super) fn take(&self, tree: &Tree, found: &Match) -> Result<(), CopyError> {
+        if found.is_folder() {
+            let below = if self.keeps_parents { found.path.clone() } else { PathBuf::new() };
+            let target = Path::new(self.path).join(below);
+            self.folder(&target)?;
+            return self.content(tree, found, &target);
+        }
+        let Some(top) = found.entries.first() else { return Ok(()) };
+        let name = found.path.file_name().unwrap_or(OsStr::new("file"));
+        let target = if self.keeps_parents { Path::new(self.path).join(&found.path) } else { self.file_path(name)? };
+        let source = tree.open(&found.path).map_err(|source| TreeError::Io {
+            action: "read",
+            path: found.path.clone(),
+            source,
+        })?;
+        self.write(&target, top, source)?;
+        Ok(())
+    }
+
+    /// Writes a file whose content is at hand, like a heredoc's.
+    pub(super) fn write_inline(&self, name: &str, content: &[u8], mode: u32) -> Result<(), CopyError> {
+        let target = self.file_path(OsStr::new(name))?;
+        let mut file = self.create(&target)?;
+        let mode = self.mode.as_ref().map_or(mode, |change| change.apply(mode, false));
+        let mut attempt = || {
+            file.write_all(content)?;
+            self.own(file.as_fd(), None)?;
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+            io::Result::Ok(())
+        };
+        attempt().map_err(|source| io_failed("write", &target, source).into())
+    }
+
+    /// Where a single file goes: to the path itself, or into it where it is a folder or written as one.
+    pub(super) fn file_path(&self, name: &OsStr) -> Result<PathBuf, CopyError> {
+        let path = Path::new(self.path);
+        let is_folder = self.path.ends_with('/') || self.stat(path)?.is_some_and(|stat| is_folder(&stat));
+        Ok(if is_folder { path.join(name) } else { path.to_owned() })
+    }
+
+    /// Opens a folder of the root, making what is missing of it.
+    pub(super) fn folder(&self, path: &Path) -> Result<OwnedFd, CopyError> {
+        let mut here =
+            open_inside(self.root, Path::new(""), OFlags::PATH | OFlags::DIRECTORY).map_err(failed("open", path))?;
+        let mut done = PathBuf::new();
+        for part in path.components() {
+            let Component::Normal(name) = part else { continue };
+            done.push(name);
+            // From the root each time, so that links on the way may point anywhere inside of it.
+            let open = || open_inside(self.root, &done, OFlags::PATH | OFlags::DIRECTORY);
+            here = match open() {
+                Ok(next) => next,
+                Err(Errno::NOTDIR) => return Err(CopyError::NotFolder { path: Path::new("/").join(&done) }),
+                Err(Errno::NOENT) => {
+                    rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755)).map_err(failed("create", &done))?;
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let made = rustix::fs::openat(&here, name, flags, Mode::empty()).map_err(failed("open", &done))?;
+                    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755)).map_err(failed("create", &done))?;
+                    self.own(made.as_fd(), None).map_err(|source| io_failed("chown", &done, source))?;
+                    open().map_err(failed("open", &done))?
+                }
+                Err(errno) => return Err(failed("open", &done)(errno).into()),
+            };
+        }
+        Ok(here)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>, CopyError> {
+        match open_inside(self.root, path, OFlags::PATH) {
+            Ok(opened) => Ok(Some(rustix::fs::fstat(&opened).map_err(failed("stat", path))?)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOTDIR) => Err(CopyError::NotFolder { path: path.to_owned() }),
+            Err(errno) => Err(failed("stat", path)(errno).into()),
+        }
+    }
+
+    fn content(&self, tree: &Tree, found: &Match, target: &Path) -> Result<(), CopyError> {
+        let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
+        let mut folders: Vec<(PathBuf, &Entry)> = Vec::new();
+        for entry in found.entries.iter().filter(|entry| !entry.below.as_os_str().is_empty()) {
+            let to = target.join(&entry.below);
+            match entry.kind() {
+                FileType::Directory => {
+                    match self.look(&to)? {
+                        Some(stat) if !is_folder(&stat) && !is_link(&stat) => {
+                            return Err(CopyError::NotFolder { path: to });
+                        }
+                        _ => {}
+                    }
+                    self.folder(&to)?;
+                    folders.push((to, entry));
+                }
+                FileType::RegularFile => {
+                    let identity = (entry.stat.st_dev, entry.stat.st_ino);
+                    if entry.stat.st_nlink > 1 {
+                        if let Some(first) = linked.get(&identity) {
+                            self.link(first, &to)?;
+                            continue;
+                        }
+                        linked.insert(identity, to.clone());
+                    }
+                    let from = found.path.join(&entry.below);
+                    let source =
+                        tree.open(&from).map_err(|source| TreeError::Io { action: "read", path: from, source })?;
+                    self.write(&to, entry, source)?;
+                }
+                _ => self.special(&to, entry)?,
+            }
+        }
+        // Last, since writing into a folder changes its times.
+        for (path, entry) in folders.into_iter().rev() {
+            let folder =
+                open_inside(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("open", &path))?;
+            self.finish(&folder, entry).map_err(|source| io_failed("write", &path, source))?;
+        }
+        Ok(())
+    }
+
+    /// What stands at `path`, a link at its end not followed.
+    fn look(&self, path: &Path) -> Result<Option<Stat>, CopyError> {
+        match open_inside(self.root, path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(opened) => Ok(Some(rustix::fs::fstat(&opened).map_err(failed("stat", path))?)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(failed("stat", path)(errno).into()),
+        }
+    }
+
+    /// The folder that `path` lies in, and its name there, with whatever stood by that name out of the way.
+    fn cleared<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr), CopyError> {
+        let parent = self.folder(path.parent().unwrap_or(Path::new("/")))?;
+        let Some(name) = path.file_name() else { return Err(CopyError::IsFolder { path: path.to_owned() }) };
+        match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok((parent, name)),
+            Err(Errno::ISDIR) => Err(CopyError::IsFolder { path: path.to_owned() }),
+            Err(errno) => Err(failed("replace", path)(errno).into()),
+        }
+    }
+
+    pub(super) fn create(&self, path: &Path) -> Result<File, CopyError> {
+        let (parent, name) = self.cleared(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map_err(failed("create", path))?;
+        Ok(File::from(file))
+    }
+
+    fn write(&self, path: &Path, entry: &Entry, mut source: File) -> Result<(), CopyError> {
+        let mut file = self.create(path)?;
+        let mut attempt = || {
+            io::copy(&mut source, &mut file)?;
+            copy_attributes(&source, &file)?;
+            self.finish(&file, entry)
+        };
+        attempt().map_err(|source| io_failed("write", path, source).into())
+    }
+
+    fn link(&self, first: &Path, path: &Path) -> Result<(), CopyError> {
+        let (parent, name) = self.cleared(path)?;
+        let folder = self.folder(first.parent().unwrap_or(Path::new("/")))?;
+        let first_name = first.file_name().unwrap_or_default();
+        rustix::fs::linkat(&folder, first_name, &parent, name, AtFlags::empty()).map_err(failed("link", path))?;
+        Ok(())
+    }
+
+    fn special(&self, path: &Path, entry: &Entry) -> Result<(), CopyError> {
+        let (parent, name) = self.cleared(path)?;
+        match (entry.kind(), &entry.link) {
+            (FileType::Symlink, Some(target)) => {
+                rustix::fs::symlinkat(target, &parent, name).map_err(failed("create", path))?;
+            }
+            (kind, _) => {
+                let mode = Mode::from_raw_mode(self.mode_of(entry));
+                rustix::fs::mknodat(&parent, name, kind, mode, entry.stat.st_rdev).map_err(failed("create", path))?;
+            }
+        }
+        let Owner { uid, gid } = self.owner.unwrap_or(Owner { uid: entry.stat.st_uid, gid: entry.stat.st_gid });
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(&parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("chown", path))?;
+        rustix::fs::utimensat(&parent, name, &times(&entry.stat), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed("set the times of", path))?;
+        Ok(())
+    }
+
+    fn mode_of(&self, entry: &Entry) -> u32 {
+        let is_folder = entry.kind() == FileType::Directory;
+        self.mode.as_ref().map_or(entry.mode(), |change| change.apply(entry.mode(), is_folder))
+    }
+
+    /// Owner, then mode (a change of owner takes setuid away), then times.
+    fn finish(&self, file: impl AsFd, entry: &Entry) -> io::Result<()> {
+        self.own(file.as_fd(), Some(&entry.stat))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode_of(entry)))?;
+        rustix::fs::futimens(&file, &times(&entry.stat))?;
+        Ok(())
+    }
+
+    /// Gives a file that has no owner of its own the one that was asked for.
+    pub(super) fn own_file(&self, file: &File) -> io::Result<()> {
+        self.own(file.as_fd(), None)
+    }
+
+    fn own(&self, file: BorrowedFd<'_>, source: Option<&Stat>) -> io::Result<()> {
+        let kept = source.map(|stat| Owner { uid: stat.st_uid, gid: stat.st_gid });
+        if let Some(Owner { uid, gid }) = self.owner.or(kept) {
+            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+}
+
+fn io_failed(action: &'static str, path: &Path, source: io::Error) -> TreeError {
+    TreeError::Io { action, path: path.to_owned(), source }
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// File capabilities and the user's own attributes; others (like overlayfs's) are not the file's content.
+fn copy_attributes(source: &File, target: &File) -> io::Result<()> {
+    let names = match source.list_xattr() {
+        Ok(names) => names,
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names {
+        let shown = name.to_string_lossy();
+        if shown == "security.capability" || shown.starts_with("user.") {
+            if let Some(value) = source.get_xattr(&name)? {
+                target.set_xattr(&name, &value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a local file of ADD is an archive to unpack, told by its content, never by its name. The file is then at its
+/// start again.
+pub(super) fn is_archive(file: &mut File) -> io::Result<bool> {
+    use std::io::{BufReader, Read};
+    let mut first = [0; 512];
+    let outcome = {
+        let reader = BufReader::new(&*file);
+        match crate::engine::layer::inflater(reader) {
+            Ok(mut inflated) => {
+                let mut filled = 0;
+                // Cut short or no such stream after all: then it is no archive.
+                while let Some(rest) = first.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                    match inflated.read(rest) {
+                        Ok(0) | Err(_) => break,
+                        Ok(count) => filled += count,
+                    }
+                }
+                filled == first.len() && is_tar_header(&first)
+            }
+            Err(_) => false,
+        }
+    };
+    file.rewind()?;
+    Ok(outcome)
+}
+
+/// Whether a block is a tar header: its checksum is right.
+fn is_tar_header(block: &[u8; 512]) -> bool {
+    let (before, rest) = block.split_at(148);
+    let (stored, after) = rest.split_at(8);
+    let sum: u32 = before.iter().chain(after).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
+    let text = String::from_utf8_lossy(stored);
+    let digits = text.trim_matches([' ', '\0']);
+    !digits.is_empty() && u32::from_str_radix(digits, 8) == Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+    use crate::dockerfile::ignore::IgnoreRules;
+
+    struct Place {
+        source: tempfile::TempDir,
+        target: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let place = Self { source: tempfile::tempdir().unwrap(), target: tempfile::tempdir().unwrap() };
+            fs::create_dir_all(place.source.path().join("dir/sub")).unwrap();
+            fs::write(place.source.path().join("a"), "A").unwrap();
+            fs::write(place.source.path().join("dir/b"), "B").unwrap();
+            fs::set_permissions(place.source.path().join("dir/b"), fs::Permissions::from_mode(0o4750)).unwrap();
+            fs::hard_link(place.source.path().join("dir/b"), place.source.path().join("dir/sub/c")).unwrap();
+            symlink("b", place.source.path().join("dir/l")).unwrap();
+            place
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.target.path().join(path)
+        }
+
+        fn read(&self, path: &str) -> String {
+            fs::read_to_string(self.at(path)).unwrap()
+        }
+
+        fn copy(&self, source: &str, path: &str) -> Result<(), CopyError> {
+            self.copy_as(source, path, Some(Owner { uid: 0, gid: 0 }), None)
+        }
+
+        fn copy_as(
+            &self,
+            source: &str,
+            path: &str,
+            owner: Option<Owner>,
+            mode: Option<ModeChange>,
+        ) -> Result<(), CopyError> {
+            let tree = Tree::new(File::open(self.source.path()).unwrap().into(), ());
+            let root = File::open(self.target.path()).unwrap();
+            let to = Destination { root: root.as_fd(), path, owner, mode, keeps_parents: false };
+            for found in tree.find(source, &IgnoreRules::default()).unwrap().unwrap() {
+                to.take(&tree, &found)?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn files_go_to_the_path_or_into_the_folder() {
+        let place = Place::new();
+        place.copy("a", "/x").unwrap();
+        place.copy("a", "/d/e/").unwrap();
+        fs::create_dir(place.at("f")).unwrap();
+        place.copy("a", "/f").unwrap();
+        assert_eq!((place.read("x"), place.read("d/e/a"), place.read("f/a")), ("A".into(), "A".into(), "A".into()));
+    }
+
+    #[test]
+    fn a_folders_content_is_merged_into_the_folder() {
+        let place = Place::new();
+        fs::create_dir_all(place.at("t/sub")).unwrap();
+        fs::write(place.at("t/sub/old"), "old").unwrap();
+        place.copy("dir", "/t").unwrap();
+        assert_eq!(
+            (place.read("t/b"), place.read("t/sub/c"), place.read("t/sub/old")),
+            ("B".into(), "B".into(), "old".into())
+        );
+        assert_eq!(fs::read_link(place.at("t/l")).unwrap(), Path::new("b"));
+        let file = fs::metadata(place.at("t/b")).unwrap();
+        assert_eq!((file.mode() & 0o7777, file.nlink()), (0o4750, 2));
+    }
+
+    #[test]
+    fn links_in_the_root_resolve_inside_of_it() {
+        let place = Place::new();
+        fs::create_dir_all(place.at("real")).unwrap();
+        symlink("/real", place.at("absolute")).unwrap();
+        symlink("../../../../tmp/boxyard-escape", place.at("up")).unwrap();
+        place.copy("a", "/absolute/").unwrap();
+        assert_eq!(place.read("real/a"), "A");
+        assert!(place.copy("a", "/up/x").is_err());
+        assert!(!Path::new("/tmp/boxyard-escape").exists());
+    }
+
+    #[test]
+    fn a_link_in_the_way_of_a_file_is_replaced() {
+        let place = Place::new();
+        fs::write(place.at("kept"), "kept").unwrap();
+        symlink("kept", place.at("x")).unwrap();
+        place.copy("a", "/x").unwrap();
+        assert_eq!((place.read("kept"), place.read("x")), ("kept".into(), "A".into()));
+    }
+
+    #[test]
+    fn owner_and_mode_can_be_set() {
+        let place = Place::new();
+        let mode = Some(ModeChange::parse("go-rwx").unwrap());
+        place.copy_as("dir", "/t/", Some(Owner { uid: 7, gid: 8 }), mode).unwrap();
+        let file = fs::metadata(place.at("t/b")).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (7, 8, 0o4700));
+        assert_eq!(fs::symlink_metadata(place.at("t/l")).unwrap().uid(), 7);
+        assert_eq!(fs::metadata(place.at("t")).unwrap().uid(), 7);
+    }
+
+    #[test]
+    fn kinds_that_do_not_fit_are_told() {
+        let place = Place::new();
+        fs::write(place.at("file"), "").unwrap();
+        fs::create_dir_all(place.at("t/b")).unwrap();
+        assert_eq!(place.copy("a", "/file/").unwrap_err().to_string(), "cannot copy to non-directory: /file");
+        assert_eq!(place.copy("dir", "/t").unwrap_err().to_string(), "cannot overwrite directory /t/b with a file");
+    }
+
+    #[test]
+    fn archives_are_known_by_their_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_cksum();
+        tar.append_data(&mut header, "f", &b"x"[..]).unwrap();
+        let plain = tar.into_inner().unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        let gzip = gzip.finish().unwrap();
+        for (bytes, expected) in
+            [(plain.as_slice(), true), (&gzip, true), (b"text", false), (&[0x1f, 0x8b, 0, 0][..], false)]
+        {
+            let path = folder.path().join("it");
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(is_archive(&mut File::open(&path).unwrap()).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Which stages a build needs, and what each stands on. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::state::{BuildFacts, PlanError, expanded};
+use crate::dockerfile::{Body, Dockerfile, Stage};
+
+/// What a stage stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    /// Nothing at all.
+    Scratch,
+    /// An earlier stage, by its number.
+    Stage(usize),
+    /// An image, by its name.
+    Image(String),
+}
+
+/// A stage that has to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Its number in the Dockerfile.
+    pub index: usize,
+    /// What it stands on.
+    pub base: Base,
+    /// The platform its FROM asks for.
+    pub platform: Option<String>,
+}
+
+/// The stages a build needs, in the order of the Dockerfile; the last is the result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Graph {
+    /// The stages.
+    pub nodes: Vec<Node>,
+}
+
+impl Graph {
+    /// Finds the stages that `target` (the last stage where `None`) needs.
+    pub(super) fn of(file: &Dockerfile, target: Option<&str>, facts: &BuildFacts) -> Result<Self, PlanError> {
+        let goal = match target.filter(|target| !target.is_empty()) {
+            None => file.stages.last(),
+            Some(target) => Some(find_target(file, target)?),
+        };
+        let Some(goal) = goal else { return Err(PlanError::new("no build stage in current context")) };
+        let mut nodes = BTreeMap::new();
+        let mut wanted = vec![goal.index];
+        while let Some(index) = wanted.pop() {
+            let Some(stage) = file.stages.get(index) else { continue };
+            if nodes.contains_key(&index) {
+                continue;
+            }
+            let node = node(file, stage, facts)?;
+            if let Base::Stage(below) = node.base {
+                wanted.push(below);
+            }
+            wanted.extend(sources(file, stage));
+            nodes.insert(index, node);
+        }
+        Ok(Self { nodes: nodes.into_values().collect() })
+    }
+}
+
+/// The stage before `before` that a name or number means: the last of that name, as in Docker.
+pub(super) fn stage_before(file: &Dockerfile, name: &str, before: usize) -> Option<usize> {
+    let lower = name.to_lowercase();
+    let earlier = file.stages.iter().take(before);
+    let named = earlier.rev().find(|stage| stage.name.as_deref() == Some(lower.as_str()));
+    named.map(|stage| stage.index).or_else(|| name.parse().ok().filter(|index| *index < before))
+}
+
+fn find_target<'a>(file: &'a Dockerfile, target: &str) -> Result<&'a Stage, PlanError> {
+    stage_before(file, target, file.stages.len())
+        .and_then(|index| file.stages.get(index))
+        .ok_or_else(|| PlanError::new(format!("failed to reach build target {target} in Dockerfile")))
+}
+
+fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, PlanError> {
+    let Some(Body::From(from)) = file.stage_instructions(stage).first().map(|first| &first.body) else {
+        return Err(PlanError::new("no build stage in current context"));
+    };
+    let name = expanded(&from.image, &facts.global_args, facts.escape)?;
+    if name.is_empty() {
+        return Err(PlanError::new(format!("base name ({}) should not be blank", from.image)));
+    }
+    let platform = from.platform.as_deref().map(|it| expanded(it, &facts.global_args, facts.escape)).transpose()?;
+    let lower = name.to_lowercase();
+    let by_name =
+        file.stages.iter().take(stage.index).rev().find(|earlier| earlier.name.as_deref() == Some(lower.as_str()));
+    let base = match by_name {
+        Some(earlier) => Base::Stage(earlier.index),
+        None if name == "scratch" => Base::Scratch,
+        None => Base::Image(name),
+    };
+    Ok(Node { index: stage.index, base, platform: platform.filter(|platform| !platform.is_empty()) })
+}
+
+/// The stages that a stage copies from. Where a variable of the stage decides, that is found out as the step comes; so
+/// every stage it could mean counts.
+fn sources(file: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    for instruction in file.stage_instructions(stage) {
+        let Some(from) = instruction.flag("from") else { continue };
+        if from.contains('$') {
+            found.extend(0..stage.index);
+        } else {
+            found.extend(stage_before(file, from, stage.index));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::parse;
+
+    fn graph(text: &str, target: Option<&str>) -> Result<Vec<(usize, Base)>, String> {
+        let file = parse(text).file;
+        let mut facts = BuildFacts::default();
+        for instruction in file.preamble() {
+            facts.declare_global(instruction).unwrap();
+        }
+        let graph = Graph::of(&file, target, &facts).map_err(|error| error.message)?;
+        Ok(graph.nodes.into_iter().map(|node| (node.index, node.base)).collect())
+    }
+
+    #[test]
+    fn only_reachable_stages_are_built() {
+        let text = "ARG v=12\nFROM debian:$v AS base\nFROM base AS unused\nFROM golang AS Build\nFROM scratch\nCOPY --from=build a b\nFROM base AS test\nCOPY --from=3 a b\n";
+        let image = |name: &str| Base::Image(name.to_owned());
+        assert_eq!(graph(text, Some("build")).unwrap(), [(2, image("golang"))]);
+        assert_eq!(graph(text, Some("3")).unwrap(), [(2, image("golang")), (3, Base::Scratch)]);
+        assert_eq!(
+            graph(text, None).unwrap(),
+            [(0, image("debian:12")), (2, image("golang")), (3, Base::Scratch), (4, Base::Stage(0))]
+        );
+    }
+
+    #[test]
+    fn a_stage_may_have_the_name_of_its_image() {
+        assert_eq!(graph("FROM debian AS debian\nRUN x", None).unwrap(), [(0, Base::Image("debian".into()))]);
+    }
+
+    #[test]
+    fn errors_are_dockers() {
+        assert_eq!(graph("FROM a", Some("b")).unwrap_err(), "failed to reach build target b in Dockerfile");
+        assert_eq!(graph("FROM $x", None).unwrap_err(), "base name ($x) should not be blank");
+    }
+}

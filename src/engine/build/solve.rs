@@ -1,0 +1,411 @@
+//! Drives one build from its context to its image: stages side by side, each waiting for those it needs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard_stubs::models as docker;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::base::Bases;
+use super::cache::Cache;
+use super::context::Context;
+use super::graph::{Base, Graph};
+use super::progress::{BuildFailure, BuildMessage, Vertex, VertexWarning};
+use super::remote;
+use super::request::{BuildContext, BuildRequest};
+use super::run::Runner;
+use super::stage::{StageResult, build_stage};
+use super::state::{BuildFacts, PlanError};
+use super::step::StepTeller;
+use super::teller::Teller;
+use super::tree::Tree;
+use super::{BuildParts, Room};
+use crate::dockerfile::{Dockerfile, Instruction, LineRange, Parsed, parse, rule};
+use crate::engine::EngineError;
+use crate::engine::image::ImageConfig;
+use crate::engine::image::{Images, NewImage, Reference};
+use crate::engine::layer::{ChainId, Digest, LayerHold};
+
+type Outcome = watch::Receiver<Option<Arc<StageResult>>>;
+
+/// One build under way.
+pub(super) struct Build {
+    room: Arc<Room>,
+    /// The parsed Dockerfile.
+    pub file: Dockerfile,
+    /// Arguments and the escape character.
+    pub facts: BuildFacts,
+    /// The context's files.
+    pub context: Arc<Tree>,
+    /// Finds base images.
+    pub bases: Bases,
+    /// Ends everything.
+    pub cancel: CancellationToken,
+    /// Whether the cache is not to be asked.
+    pub no_cache: bool,
+    /// The platform asked for.
+    pub platform: Option<String>,
+    /// What RUN steps get.
+    pub run: docker::HostConfig,
+    teller: Teller,
+    id: String,
+    outcomes: HashMap<usize, Outcome>,
+    /// The classic number of each stage's FROM, from 0.
+    first_steps: BTreeMap<usize, usize>,
+    total: usize,
+    permits: Arc<Semaphore>,
+    holds: Mutex<Vec<LayerHold>>,
+}
+
+impl Build {
+    pub(super) fn parts(&self) -> &BuildParts {
+        &self.room.parts
+    }
+
+    pub(super) fn images(&self) -> &Images {
+        &self.room.parts.images
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.room.cache
+    }
+
+    pub(super) fn runner(&self) -> &Runner {
+        &self.room.runner
+    }
+
+    /// Whether the stage is one that this build makes.
+    pub(super) fn has_stage(&self, index: usize) -> bool {
+        self.outcomes.contains_key(&index)
+    }
+
+    /// Waits for a stage that another one needs.
+    pub(super) async fn result_of(&self, index: usize) -> Result<Arc<StageResult>, BuildFailure> {
+        let mut outcome = self.outcomes.get(&index).cloned().ok_or_else(BuildFailure::cancelled)?;
+        tokio::select! {
+            result = outcome.wait_for(Option::is_some) => {
+                result.ok().and_then(|result| result.clone()).ok_or_else(BuildFailure::cancelled)
+            }
+            () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
+        }
+    }
+
+    /// Leave to do something heavy; not kept while waiting for another stage.
+    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, BuildFailure> {
+        tokio::select! {
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(|_| BuildFailure::cancelled()),
+            () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
+        }
+    }
+
+    /// Keeps a layer from being removed until the build has ended.
+    pub(super) fn hold(&self, layer: &ChainId) {
+        let hold = self.images().layers().hold(layer);
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).push(hold);
+    }
+
+    /// Who tells of the instruction `index` of a stage.
+    pub(super) fn teller_of(&self, stage: usize, index: usize) -> StepTeller {
+        let number = self.first_steps.get(&stage).copied().unwrap_or(0) + index;
+        StepTeller::new(self.teller.clone(), self.vertex(stage, index), number, self.total)
+    }
+
+    fn vertex(&self, stage: usize, index: usize) -> Vertex {
+        let Some(it) = self.file.stages.get(stage) else { return Vertex::default() };
+        let instructions = self.file.stage_instructions(it);
+        let instruction = instructions.get(index);
+        let label = match (&it.name, self.file.stages.len()) {
+            (Some(name), _) => format!("{name} "),
+            (None, 1) => String::new(),
+            (None, _) => format!("stage-{stage} "),
+        };
+        let text = instruction.map(one_line).unwrap_or_default();
+        Vertex {
+            digest: self.digest(&format!("{stage}.{index}")),
+            inputs: index.checked_sub(1).map(|before| self.digest(&format!("{stage}.{before}"))).into_iter().collect(),
+            name: format!("[{label}{}/{}] {text}", index + 1, instructions.len()),
+            lines: instruction.map(|instruction| instruction.lines),
+            ..Vertex::default()
+        }
+    }
+
+    fn digest(&self, what: &str) -> String {
+        Digest::of(format!("{} {what}", self.id).as_bytes()).to_string()
+    }
+}
+
+/// An instruction as it fits on a line.
+fn one_line(instruction: &Instruction) -> String {
+    instruction.text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Carries out `request`, telling all of it.
+pub(super) async fn drive(room: Arc<Room>, request: BuildRequest, teller: Teller, cancel: CancellationToken) {
+    let is_quiet = request.quiet;
+    let outcome = solve(room, request, &teller, cancel).await;
+    teller.flush();
+    match outcome {
+        Ok(Built { id, tags }) => {
+            teller.tell(BuildMessage::Image(id.clone()));
+            let hex = id.trim_start_matches("sha256:");
+            if is_quiet {
+                teller.tell(BuildMessage::Text(format!("{id}\n")));
+            } else {
+                teller.tell(BuildMessage::Text(format!("Successfully built {}\n", hex.get(..12).unwrap_or(hex))));
+                for tag in tags {
+                    teller.tell(BuildMessage::Text(format!("Successfully tagged {tag}\n")));
+                }
+            }
+        }
+        Err(failure) => teller.tell(BuildMessage::Failed(failure)),
+    }
+}
+
+struct Built {
+    id: String,
+    tags: Vec<String>,
+}
+
+async fn solve(
+    room: Arc<Room>,
+    request: BuildRequest,
+    teller: &Teller,
+    cancel: CancellationToken,
+) -> Result<Built, BuildFailure> {
+    let tags = request
+        .tags
+        .iter()
+        .map(|tag| Reference::parse(tag).map(Reference::or_latest))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(EngineError::from)?;
+    let started = Timestamp::now();
+    let context = match request.context {
+        BuildContext::Tar(reader) => Context::receive(&room.parts.root, reader, &cancel).await?,
+        BuildContext::Remote(url) => remote::context(&room.parts.root, &url, &request.dockerfile, &cancel).await?,
+    };
+    let text = context.dockerfile(&request.dockerfile)?;
+    let parsed = parse(&text);
+    if let Some(error) = parsed.first_error() {
+        return Err(EngineError::invalid(error.parse_error()).into());
+    }
+    context.apply_ignore_rules(&request.dockerfile)?;
+    let facts = facts(&parsed, &request.build_args)?;
+    let graph = Graph::of(&parsed.file, request.target.as_deref(), &facts).map_err(invalid)?;
+    let context_bytes = context.bytes;
+    let context =
+        context.into_tree().map_err(|error| EngineError::system(format!("open the build context: {error}")))?;
+
+    let (senders, outcomes): (HashMap<_, _>, HashMap<_, _>) = graph
+        .nodes
+        .iter()
+        .map(|node| {
+            let (sender, receiver) = watch::channel(None);
+            ((node.index, sender), (node.index, receiver))
+        })
+        .unzip();
+    let preamble = parsed.file.preamble().len();
+    let mut total = preamble;
+    let mut first_steps = BTreeMap::new();
+    for node in &graph.nodes {
+        first_steps.insert(node.index, total);
+        total += parsed.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
+    }
+    let unused = unused_args(&parsed, &request.build_args);
+    let build = Arc::new(Build {
+        bases: Bases::new(room.parts.images.clone(), request.pull, request.auth),
+        room,
+        file: parsed.file.clone(),
+        facts,
+        context: Arc::new(context),
+        cancel: cancel.clone(),
+        no_cache: request.no_cache,
+        platform: request.platform,
+        run: request.run,
+        teller: teller.clone(),
+        id: random_id()?,
+        outcomes,
+        first_steps,
+        total,
+        permits: Arc::new(Semaphore::new(
+            std::thread::available_parallelism().map_or(2, |cpus| cpus.get().clamp(2, 4)),
+        )),
+        holds: Mutex::default(),
+    });
+    announce(&build, &graph, &parsed, &request.dockerfile, started, context_bytes);
+
+    let mut tasks = JoinSet::new();
+    let mut senders = senders;
+    for node in graph.nodes.clone() {
+        let (build, sender) = (Arc::clone(&build), senders.remove(&node.index));
+        tasks.spawn(async move {
+            let result = build_stage(&build, &node).await?;
+            if let Some(sender) = sender {
+                // Nobody waits for the last stage but the build itself.
+                sender.send_replace(Some(Arc::new(result)));
+            }
+            Ok::<_, BuildFailure>(())
+        });
+    }
+    let mut failure: Option<BuildFailure> = None;
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.unwrap_or_else(|error| Err(EngineError::system(format!("build a stage: {error}")).into()));
+        if let Err(error) = ended {
+            // The others are ended by the first failure; what they say then is no news.
+            failure.get_or_insert(error);
+            cancel.cancel();
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let goal = graph.nodes.last().map(|node| node.index).unwrap_or_default();
+    let result = build.result_of(goal).await?;
+    if !unused.is_empty() {
+        teller.tell(BuildMessage::Text(format!(
+            "[Warning] One or more build-args [{}] were not consumed\n",
+            unused.join(" ")
+        )));
+    }
+    export(&build, &result, request.labels, tags).await
+}
+
+fn invalid(error: PlanError) -> BuildFailure {
+    EngineError::invalid(error.message).into()
+}
+
+fn random_id() -> Result<String, BuildFailure> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| EngineError::system(format!("read random bytes: {error}")))?;
+    Ok(hex::encode(random))
+}
+
+fn facts(parsed: &Parsed, build_args: &BTreeMap<String, Option<String>>) -> Result<BuildFacts, BuildFailure> {
+    let given = build_args.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    let mut facts =
+        BuildFacts { escape: parsed.file.escape, build_args: given.collect(), global_args: platform_args() };
+    for instruction in parsed.file.preamble() {
+        facts.declare_global(instruction).map_err(invalid)?;
+    }
+    Ok(facts)
+}
+
+/// The variables that say for which platform is built, and on which.
+fn platform_args() -> BTreeMap<String, String> {
+    let host = ImageConfig::for_host(Timestamp::UNIX_EPOCH);
+    let variant = host.variant.clone().unwrap_or_default();
+    let platform = [host.os.as_str(), host.architecture.as_str(), variant.as_str()];
+    let platform = platform.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    ["TARGET", "BUILD"]
+        .into_iter()
+        .flat_map(|side| {
+            [("PLATFORM", &platform), ("OS", &host.os), ("ARCH", &host.architecture), ("VARIANT", &variant)]
+                .map(|(part, value)| (format!("{side}{part}"), value.clone()))
+        })
+        .collect()
+}
+
+/// Build arguments that no ARG declares and that are not predefined.
+fn unused_args(parsed: &Parsed, given: &BTreeMap<String, Option<String>>) -> Vec<String> {
+    let declared: Vec<&str> = parsed
+        .file
+        .instructions
+        .iter()
+        .filter_map(|instruction| match &instruction.body {
+            crate::dockerfile::Body::Arg(declarations) => Some(declarations),
+            _ => None,
+        })
+        .flatten()
+        .map(|declaration| declaration.name.as_str())
+        .collect();
+    let facts = BuildFacts {
+        build_args: given.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or_default())).collect(),
+        ..BuildFacts::default()
+    };
+    let proxies: Vec<&String> = facts.proxies().map(|(name, _)| name).collect();
+    let is_unused = |name: &&String| {
+        !declared.contains(&name.as_str()) && !proxies.contains(name) && !name.starts_with("BUILDKIT_")
+    };
+    given.keys().filter(is_unused).cloned().collect()
+}
+
+/// Tells what is going to be done: every step as one that has not begun, what was read so far, and the lint's warnings.
+fn announce(build: &Build, graph: &Graph, parsed: &Parsed, dockerfile: &str, started: Timestamp, context_bytes: u64) {
+    let now = Some(Timestamp::now());
+    let definition = Vertex {
+        digest: build.digest("definition"),
+        name: format!("[internal] load build definition from {dockerfile}"),
+        started: Some(started),
+        completed: now,
+        ..Vertex::default()
+    };
+    let digest = definition.digest.clone();
+    build.teller.tell(BuildMessage::Vertex(definition));
+    build.teller.tell(BuildMessage::Vertex(Vertex {
+        digest: build.digest("context"),
+        name: format!("[internal] load build context ({context_bytes} bytes)"),
+        started: Some(started),
+        completed: now,
+        ..Vertex::default()
+    }));
+    for warning in parsed.warnings() {
+        let rule = rule(warning.code);
+        build.teller.tell(BuildMessage::Warning(VertexWarning {
+            vertex: digest.clone(),
+            level: 1,
+            short: format!("{}: {} (line {})", warning.code, warning.sentence(), warning.lines.first),
+            detail: rule.map(|rule| rule.description.to_owned()).into_iter().collect(),
+            url: rule.map(|rule| rule.url.to_owned()).unwrap_or_default(),
+            lines: Some(LineRange { ..warning.lines }),
+        }));
+    }
+    for (number, instruction) in build.file.preamble().iter().enumerate() {
+        let text = format!("Step {}/{} : {}\n", number + 1, build.total, instruction.text);
+        build.teller.tell_in_order(number, BuildMessage::Text(text));
+        build.teller.end_of(number);
+    }
+    for node in &graph.nodes {
+        let count = build.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
+        for index in 0..count {
+            let mut vertex = build.vertex(node.index, index);
+            if let (0, Base::Stage(below)) = (index, &node.base) {
+                vertex.inputs.push(build.digest(&format!("{below}.0")));
+            }
+            build.teller.tell(BuildMessage::Vertex(vertex));
+        }
+    }
+}
+
+/// Makes the image.
+async fn export(
+    build: &Build,
+    result: &StageResult,
+    labels: BTreeMap<String, String>,
+    tags: Vec<Reference>,
+) -> Result<Built, BuildFailure> {
+    let mut vertex = Vertex {
+        digest: build.digest("export"),
+        name: "exporting to image".to_owned(),
+        started: Some(Timestamp::now()),
+        ..Vertex::default()
+    };
+    build.teller.tell(BuildMessage::Vertex(vertex.clone()));
+    let mut config = result.config.clone();
+    if !labels.is_empty() {
+        config.config.labels.get_or_insert_default().extend(labels);
+    }
+    if config.created.is_none() {
+        config.created = Some(Timestamp::now().to_string());
+    }
+    let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
+    let new = NewImage { config, layers: result.layers.clone(), tags, parent: result.base };
+    let image = build.images().create(new).await;
+    vertex.completed = Some(Timestamp::now());
+    if let Err(error) = &image {
+        vertex.error = error.message().to_owned();
+    }
+    build.teller.tell(BuildMessage::Vertex(vertex));
+    Ok(Built { id: image?.id.to_string(), tags: names })
+}

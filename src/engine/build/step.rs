@@ -1,0 +1,155 @@
+//! Tells of one step: BuildKit's vertex, status and log messages, and the classic text.
+
+use jiff::Timestamp;
+
+use super::progress::{BuildFailure, BuildMessage, Vertex, VertexLog, VertexStatus};
+use super::run::Output;
+use super::teller::Teller;
+use crate::engine::image::Progress;
+
+/// The teller of one step.
+pub(super) struct StepTeller {
+    teller: Teller,
+    vertex: Vertex,
+    /// Its place in the classic numbering, from 0.
+    number: usize,
+    total: usize,
+    statuses: u64,
+    /// The beginning of a character whose rest has not come yet, by stream.
+    cut: [Vec<u8>; 2],
+}
+
+impl StepTeller {
+    pub(super) fn new(teller: Teller, vertex: Vertex, number: usize, total: usize) -> Self {
+        Self { teller, vertex, number, total, statuses: 0, cut: Default::default() }
+    }
+
+    fn tell_vertex(&self) {
+        self.teller.tell(BuildMessage::Vertex(self.vertex.clone()));
+    }
+
+    /// Its turn has come.
+    pub(super) fn begin(&mut self, instruction: &str) {
+        self.vertex.started = Some(Timestamp::now());
+        self.tell_vertex();
+        self.text(format!("Step {}/{} : {instruction}\n", self.number + 1, self.total));
+    }
+
+    /// Its result comes from the cache.
+    pub(super) fn cached(&mut self) {
+        self.vertex.cached = true;
+        self.text(" ---> Using cache\n");
+    }
+
+    /// The cache has nothing for it, though it had before.
+    pub(super) fn missed(&mut self, why: &str) {
+        self.text(format!(" ---> Cache miss: {why}\n"));
+        let now = Some(Timestamp::now());
+        self.teller.tell(BuildMessage::Status(VertexStatus {
+            id: format!("cache miss: {why}"),
+            vertex: self.vertex.digest.clone(),
+            name: format!("cache miss: {why}"),
+            timestamp: now,
+            started: now,
+            completed: now,
+            ..VertexStatus::default()
+        }));
+    }
+
+    /// It has ended, well or not; passes the outcome on.
+    pub(super) fn settle<T>(&mut self, outcome: Result<T, BuildFailure>) -> Result<T, BuildFailure> {
+        self.vertex.completed = Some(Timestamp::now());
+        if let Err(failure) = &outcome {
+            self.vertex.error = failure.message.clone();
+        }
+        self.tell_vertex();
+        outcome
+    }
+
+    /// Nothing more comes from it.
+    pub(super) fn end(&self) {
+        self.teller.end_of(self.number);
+    }
+
+    /// A line of the classic text.
+    pub(super) fn text(&self, text: impl Into<String>) {
+        self.teller.tell_in_order(self.number, BuildMessage::Text(text.into()));
+    }
+
+    /// Progress of a pull.
+    pub(super) fn pull(&mut self, progress: Progress) {
+        let detail = progress.progress_detail.as_ref();
+        let now = Some(Timestamp::now());
+        if let Some(status) = &progress.status {
+            self.statuses += 1;
+            self.teller.tell(BuildMessage::Status(VertexStatus {
+                id: progress.id.clone().unwrap_or_else(|| format!("message {}", self.statuses)),
+                vertex: self.vertex.digest.clone(),
+                name: match &progress.id {
+                    Some(id) => format!("{status} {id}"),
+                    None => status.clone(),
+                },
+                current: detail.and_then(|it| it.current).unwrap_or(0),
+                total: detail.and_then(|it| it.total).unwrap_or(0),
+                timestamp: now,
+                started: now,
+                completed: status.ends_with("complete").then_some(now).flatten(),
+            }));
+        }
+        self.teller.tell_in_order(self.number, BuildMessage::Pull(Box::new(progress)));
+    }
+
+    fn log(&self, stream: u8, bytes: &[u8]) {
+        self.teller.tell(BuildMessage::Log(VertexLog {
+            vertex: self.vertex.digest.clone(),
+            timestamp: Some(Timestamp::now()),
+            stream: i64::from(stream),
+            msg: bytes.to_vec(),
+        }));
+    }
+}
+
+impl Output for StepTeller {
+    fn running_in(&mut self, id: &str) {
+        self.text(format!(" ---> Running in {id}\n"));
+    }
+
+    fn removed(&mut self, id: &str) {
+        self.text(format!(" ---> Removed intermediate container {id}\n"));
+    }
+
+    async fn wrote(&mut self, stream: u8, bytes: &[u8]) {
+        self.teller.keep_pace().await;
+        self.log(stream, bytes);
+        let cut = &mut self.cut[usize::from(stream == 2)];
+        cut.extend_from_slice(bytes);
+        let whole = cut.len() - unfinished(cut);
+        let text = String::from_utf8_lossy(cut.get(..whole).unwrap_or_default()).into_owned();
+        cut.drain(..whole);
+        if !text.is_empty() {
+            self.text(text);
+        }
+    }
+}
+
+/// How many bytes at the end are the beginning of a character.
+fn unfinished(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
+        Err(error) => unfinished(bytes.get(error.valid_up_to() + error.error_len().unwrap_or(1)..).unwrap_or_default()),
+        Ok(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_in_two_pieces_waits_for_its_end() {
+        assert_eq!(unfinished("é".as_bytes()), 0);
+        assert_eq!(unfinished(b"a\xc3"), 1);
+        assert_eq!(unfinished(b"\xff\xe2\x82"), 2);
+        assert_eq!(unfinished(b"\xff"), 0);
+    }
+}

@@ -1,0 +1,361 @@
+//! The files a COPY or ADD takes: found by name or wildcard, listed, and digested for the cache's key.
+//!
+//! A source tree is a directory descriptor: the context, a stage's layers or an image's. Every path is resolved inside
+//! of it (`RESOLVE_IN_ROOT`), so a link in the context that points to `/etc/shadow` finds the context's own, or nothing.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::state::PlanError;
+use crate::dockerfile::glob::{Pattern, clean, has_wildcards};
+use crate::dockerfile::ignore::IgnoreRules;
+use crate::engine::layer::Hashing;
+
+/// A tree to copy from.
+pub(super) struct Tree {
+    root: OwnedFd,
+    /// What has to live as long as the descriptor is used.
+    _keeps: Box<dyn Any + Send + Sync>,
+}
+
+/// Something to copy.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Its path below the matched top; empty for the top itself.
+    pub below: PathBuf,
+    /// What it is, who owns it, when it changed.
+    pub stat: Stat,
+    /// Where a symlink points.
+    pub link: Option<PathBuf>,
+}
+
+impl Entry {
+    pub(super) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    pub(super) fn mode(&self) -> u32 {
+        self.stat.st_mode & 0o7777
+    }
+}
+
+/// One source's match.
+#[derive(Debug, Clone)]
+pub(super) struct Match {
+    /// Its path in the tree, without a leading slash; empty for the root.
+    pub path: PathBuf,
+    /// It and all that is in it, sorted by path.
+    pub entries: Vec<Entry>,
+}
+
+impl Match {
+    pub(super) fn is_folder(&self) -> bool {
+        self.entries.first().is_some_and(|top| top.kind() == FileType::Directory)
+    }
+}
+
+/// Whose owners count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owners {
+    /// Nobody's: what is copied belongs to root.
+    Ignored,
+    /// The source's: copies keep them.
+    Kept,
+}
+
+impl Tree {
+    /// The tree below `root`; `keeps` lives as long.
+    pub(super) fn new(root: OwnedFd, keeps: impl Any + Send + Sync) -> Self {
+        Self { root, _keeps: Box::new(keeps) }
+    }
+
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Opens a regular file inside of the tree.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
+        open_inside(self.root(), path, OFlags::RDONLY | OFlags::NONBLOCK).map(File::from).map_err(io::Error::from)
+    }
+
+    /// What `source` (a path or pattern of COPY) matches, without what `exclude` leaves out.
+    ///
+    /// `None`: nothing is there by that name. A pattern that matches nothing gives an empty list.
+    pub(super) fn find(&self, source: &str, exclude: &IgnoreRules) -> Result<Option<Vec<Match>>, TreeError> {
+        let path = clean(&format!("/{source}"));
+        let path = path.trim_start_matches('/');
+        let paths = if has_wildcards(path) { self.expand(path)? } else { vec![PathBuf::from(path)] };
+        let mut matches = Vec::new();
+        for path in paths {
+            match self.list(&path, exclude) {
+                Ok(entries) if entries.is_empty() => {}
+                Ok(entries) => matches.push(Match { path, entries }),
+                Err(TreeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(matches))
+    }
+
+    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, TreeError> {
+        let mut found = vec![PathBuf::new()];
+        for part in pattern.split('/') {
+            if !has_wildcards(part) {
+                found.iter_mut().for_each(|path| path.push(part.replace('\\', "")));
+                continue;
+            }
+            let matcher =
+                Pattern::file(part).map_err(|source| TreeError::Pattern { pattern: pattern.to_owned(), source })?;
+            let mut next = Vec::new();
+            for path in &found {
+                let Ok(names) = self.names(path) else { continue };
+                next.extend(
+                    names
+                        .into_iter()
+                        .filter(|name| matcher.matches(&name.to_string_lossy()))
+                        .map(|name| path.join(name)),
+                );
+            }
+            found = next;
+        }
+        found.retain(|path| open_inside(self.root(), path, OFlags::PATH | OFlags::NOFOLLOW).is_ok());
+        Ok(found)
+    }
+
+    fn names(&self, path: &Path) -> Result<Vec<PathBuf>, TreeError> {
+        let folder =
+            open_inside(self.root(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("read", path))?;
+        names_of(&folder).map_err(failed("read", path))
+    }
+
+    /// A path (a link at its end is followed, as COPY does) and all that is in it.
+    fn list(&self, path: &Path, exclude: &IgnoreRules) -> Result<Vec<Entry>, TreeError> {
+        let top = open_inside(self.root(), path, OFlags::PATH).map_err(failed("stat", path))?;
+        let stat = rustix::fs::fstat(&top).map_err(failed("stat", path))?;
+        let shown = path.to_string_lossy();
+        let mut entries = Vec::new();
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_folder || !exclude.ignores(&shown) {
+            entries.push(Entry { below: PathBuf::new(), stat, link: None });
+        }
+        if is_folder {
+            let folder =
+                open_inside(self.root(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("read", path))?;
+            walk(&folder, Path::new(""), exclude, &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    /// What counts about each file of `found` for the cache: kind, mode, owner and content, not its times.
+    pub(super) fn facts(
+        &self,
+        found: &Match,
+        owners: Owners,
+        into: &mut BTreeMap<String, String>,
+    ) -> Result<(), TreeError> {
+        for entry in &found.entries {
+            let path = found.path.join(&entry.below);
+            let owner = match owners {
+                Owners::Ignored => "-".to_owned(),
+                Owners::Kept => format!("{}:{}", entry.stat.st_uid, entry.stat.st_gid),
+            };
+            let (kind, content) = match entry.kind() {
+                FileType::RegularFile => ("file", self.digest(&path)?),
+                FileType::Directory => ("directory", "-".to_owned()),
+                FileType::Symlink => {
+                    ("link", entry.link.as_ref().map_or_else(String::new, |to| to.display().to_string()))
+                }
+                _ => ("special", entry.stat.st_rdev.to_string()),
+            };
+            let mode = if kind == "link" { 0o777 } else { entry.mode() };
+            let shown = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
+            // What the top is called does not matter where only its content is copied, but telling it does no harm.
+            into.insert(shown.into_owned(), format!("{kind} {mode:o} {owner} {content}"));
+        }
+        Ok(())
+    }
+
+    fn digest(&self, path: &Path) -> Result<String, TreeError> {
+        let attempt = || {
+            let mut content = Hashing::new(self.open(path)?);
+            io::copy(&mut content, &mut io::sink())?;
+            Ok(content.finish().0.hex())
+        };
+        attempt().map_err(|source| TreeError::Io { action: "read", path: path.to_owned(), source })
+    }
+}
+
+fn walk(folder: &OwnedFd, below: &Path, exclude: &IgnoreRules, into: &mut Vec<Entry>) -> Result<(), TreeError> {
+    for name in names_of(folder).map_err(failed("read", below))? {
+        let path = below.join(&name);
+        let stat = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat", &path))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let ignored = !exclude.is_empty() && exclude.ignores(&path.to_string_lossy());
+        if ignored && !(kind == FileType::Directory && exclude.has_exceptions()) {
+            continue;
+        }
+        let link = match kind {
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(folder, &name, Vec::new()).map_err(failed("read", &path))?;
+                Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+            }
+            // Sockets are nothing without their process.
+            FileType::Socket => continue,
+            _ => None,
+        };
+        if !ignored {
+            into.push(Entry { below: path.clone(), stat, link });
+        }
+        if kind == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let inner = rustix::fs::openat(folder, &name, flags, Mode::empty()).map_err(failed("read", &path))?;
+            walk(&inner, &path, exclude, into)?;
+        }
+    }
+    Ok(())
+}
+
+fn names_of(folder: &OwnedFd) -> Result<Vec<PathBuf>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(PathBuf::from(OsStr::from_bytes(name)));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Opens `path` as if `root` were `/`.
+pub(super) fn open_inside(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    loop {
+        let opened = rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT);
+        // The kernel answers so when something is renamed meanwhile; nothing can be wrong with trying again.
+        if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
+            return opened;
+        }
+    }
+}
+
+/// Why files could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TreeError {
+    /// The kernel or the disk refused.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On which path of the tree.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A wildcard that is none.
+    #[error("{pattern}: {source}")]
+    Pattern {
+        /// As written.
+        pattern: String,
+        /// What is wrong.
+        source: crate::dockerfile::glob::BadPattern,
+    },
+}
+
+impl From<TreeError> for PlanError {
+    fn from(error: TreeError) -> Self {
+        PlanError::new(error.to_string())
+    }
+}
+
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> TreeError {
+    let path = path.to_owned();
+    move |errno| TreeError::Io { action, path, source: errno.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A tree with some files; the folder goes with it.
+    fn tree() -> Tree {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        fs::create_dir_all(at.join("src/deep")).unwrap();
+        for name in ["a.txt", "b.txt", "c.md", "src/main.rs", "src/deep/lib.rs"] {
+            fs::write(at.join(name), name).unwrap();
+        }
+        symlink("/a.txt", at.join("inside")).unwrap();
+        symlink("../../../../etc/passwd", at.join("outside")).unwrap();
+        let root = File::open(at).unwrap().into();
+        Tree::new(root, folder)
+    }
+
+    fn paths(tree: &Tree, source: &str) -> Option<Vec<String>> {
+        let found = tree.find(source, &IgnoreRules::default()).unwrap()?;
+        let all = found.iter().flat_map(|it| it.entries.iter().map(|entry| it.path.join(&entry.below)));
+        Some(all.map(|path| path.display().to_string().trim_end_matches('/').to_owned()).collect())
+    }
+
+    #[test]
+    fn sources_are_found_by_name_and_wildcard() {
+        let tree = tree();
+        assert_eq!(paths(&tree, "a.txt").unwrap(), ["a.txt"]);
+        assert_eq!(paths(&tree, "/./src/../a.txt").unwrap(), ["a.txt"]);
+        assert_eq!(paths(&tree, "*.txt").unwrap(), ["a.txt", "b.txt"]);
+        assert_eq!(paths(&tree, "s*/main.r?").unwrap(), ["src/main.rs"]);
+        assert_eq!(paths(&tree, "src").unwrap(), ["src", "src/deep", "src/deep/lib.rs", "src/main.rs"]);
+        assert_eq!(paths(&tree, "../../a.txt").unwrap(), ["a.txt"]);
+        assert_eq!(paths(&tree, "nothing"), None);
+        assert_eq!(paths(&tree, "*.nothing").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn links_never_lead_out() {
+        let tree = tree();
+        assert_eq!(paths(&tree, "outside"), None);
+        let found = tree.find("inside", &IgnoreRules::default()).unwrap().unwrap();
+        assert_eq!(found[0].entries[0].kind(), FileType::RegularFile);
+    }
+
+    #[test]
+    fn facts_change_with_content_and_mode_not_with_time() {
+        let tree = tree();
+        let facts = |source: &str| {
+            let mut into = BTreeMap::new();
+            for found in tree.find(source, &IgnoreRules::default()).unwrap().unwrap() {
+                tree.facts(&found, Owners::Ignored, &mut into).unwrap();
+            }
+            into
+        };
+        let before = facts("src");
+        let file = tree.open(Path::new("src/main.rs")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(facts("src"), before);
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755)).unwrap();
+        assert_ne!(facts("src"), before);
+        assert!(facts("src")["src/main.rs"].starts_with("file 755 - "));
+    }
+
+    #[test]
+    fn excluded_files_are_left_out() {
+        let tree = tree();
+        let rules = IgnoreRules::parse("**/*.rs\n!deep/lib.rs").unwrap();
+        let found = tree.find("src", &rules).unwrap().unwrap();
+        let below: Vec<_> = found[0].entries.iter().map(|entry| entry.below.display().to_string()).collect();
+        assert_eq!(below, ["", "deep", "deep/lib.rs"]);
+    }
+}
