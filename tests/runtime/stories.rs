@@ -21,6 +21,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("programs_that_cannot_run", programs_that_cannot_run),
     ("the_working_directory_is_made", the_working_directory_is_made),
     ("a_terminal", a_terminal),
+    ("an_init_of_ours", an_init_of_ours),
     ("an_exec_joins", an_exec_joins),
     ("an_exec_with_a_terminal", an_exec_with_a_terminal),
     ("limits_hold", limits_hold),
@@ -235,6 +236,23 @@ fn a_terminal() {
     type_into(master, "typed\n");
     read_until(master, "got typed");
     assert_eq!(wait(&running), 0);
+    yard.cgroups().remove(&yard.plan.cgroup.path).expect("removed");
+}
+
+fn an_init_of_ours() {
+    let yard = Yard::with("init", &HostConfig { init: Some(true), ..HostConfig::default() });
+    let outcome = yard.sh("echo $$; sh -c 'sleep 0.01 &'; exit 9");
+    assert_eq!((outcome.output.as_str(), outcome.code), ("2\n", 9));
+    let missing = yard.run(&{
+        let mut plan = yard.plan.clone();
+        plan.process.args = vec!["foo".to_owned()];
+        plan
+    });
+    assert_eq!(missing.expect_err("missing").exit_code(), 127);
+    let (running, output) = yard.start("trap 'echo told; exit 4' TERM; echo up; while true; do sleep 0.01; done");
+    assert_eq!(line(&output), "up");
+    rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::TERM).expect("sent");
+    assert_eq!((line(&output).as_str(), wait(&running)), ("told", 4));
     yard.cgroups().remove(&yard.plan.cgroup.path).expect("removed");
 }
 

@@ -146,7 +146,8 @@ fn process(
     if args.is_empty() {
         return Err(EngineError::invalid("no command specified"));
     }
-    process_with(config, host_config, host, args, config.tty.unwrap_or(false))
+    let process = process_with(config, host_config, host, args, config.tty.unwrap_or(false))?;
+    Ok(ProcessPlan { init: host_config.init.unwrap_or(false), ..process })
 }
 
 fn process_with(
@@ -172,6 +173,7 @@ fn process_with(
         rlimits: rights::rlimits(host_config)?,
         oom_score_adj: oom_score(host_config)?,
         umask: None,
+        init: false,
         seccomp: rights::seccomp(host_config, &security, capabilities, host)?,
         apparmor: security.apparmor.filter(|_| host.has_apparmor),
     })
@@ -250,11 +252,6 @@ fn refuse_unsupported(host_config: &docker::HostConfig) -> Result<(), EngineErro
     let refuse = |words: String| Err(EngineError::invalid(words));
     if let Some(runtime) = filled(host_config.runtime.as_ref()).filter(|name| name != "boxyard") {
         return refuse(format!("unknown or invalid runtime name: {runtime}"));
-    }
-    if host_config.init == Some(true) {
-        return refuse(
-            "--init is not supported yet: the container's own first process must reap its children".to_owned(),
-        );
     }
     if host_config.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
         return refuse("--storage-opt is not supported: the size of a container's root can't be limited".to_owned());

@@ -35,6 +35,8 @@ pub struct ProcessPlan {
     pub oom_score_adj: Option<i32>,
     /// The file mode mask; `None` is 0022.
     pub umask: Option<u32>,
+    /// Whether it runs below an init of ours, which reaps orphans (`--init`).
+    pub init: bool,
     /// Which system calls it may make.
     pub seccomp: SeccompPlan,
     /// The AppArmor profile to change to at exec.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::engine::oci::CapSet;
+use crate::engine::oci::seccomp::FilterCache;
 use crate::engine::runtime::cgroup::CgroupLayout;
 
 /// What this host is and what it allows us.
@@ -43,6 +44,8 @@ pub struct HostFacts {
     pub ipv4_forwarding: bool,
     /// `thermal_throttle` directories, hidden from containers.
     pub thermal_throttles: Vec<String>,
+    /// System call filters compiled for this host's kernel so far.
+    pub filters: FilterCache,
 }
 
 impl HostFacts {
@@ -75,6 +78,7 @@ impl HostFacts {
             has_apparmor: trimmed("/sys/module/apparmor/parameters/enabled") == "Y",
             ipv4_forwarding: trimmed("/proc/sys/net/ipv4/ip_forward") == "1",
             thermal_throttles: thermal_throttles(),
+            filters: FilterCache::default(),
         }
     }
 

@@ -14,6 +14,7 @@ mod mounts;
 mod network;
 mod path;
 mod process;
+mod reaper;
 mod root;
 mod step;
 mod talk;

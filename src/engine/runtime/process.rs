@@ -22,7 +22,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::terminal::Terminal;
 use super::user::{Identity, UserFiles, look_up};
-use super::{Stdio, Step, StepError};
+use super::{Stdio, Step, StepError, reaper};
 use crate::engine::oci::{CapSet, ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};
 use crate::sys::{process as sys, rights};
 
@@ -147,7 +147,7 @@ impl Prepared {
         terminal: Option<Terminal>,
         talk: &Talk,
     ) -> Result<Infallible, StepError> {
-        let master = terminal.map(|terminal| take_terminal(terminal)).transpose()?;
+        let master = terminal.map(take_terminal).transpose()?;
         give_stdio_to(&self.identity)?;
         talk.send(&Message::Ready, master.as_ref().map(AsFd::as_fd))?;
         drop(master);
@@ -164,6 +164,9 @@ impl Prepared {
             load_filter(&plan.seccomp)?;
         }
         sys::close_on_exec_from(3).during(Step::CloseDescriptors, "")?;
+        if plan.init {
+            reaper::become_child_of_init()?;
+        }
         Err(execute(&self.args, &self.env, &self.path))
     }
 }

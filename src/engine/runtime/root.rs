@@ -109,14 +109,14 @@ pub(super) fn overlay(lowers: &[std::path::PathBuf], upper: Option<(&Path, &Path
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).during(Step::Mount, "overlay")
 }
 
-const LAYERS_STAND_ALONE: [(&str, &str); 3] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "off")];
+const LAYERS_STAND_ALONE: [(&str, &str); 3] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow")];
 
 /// One option string of at most a page, for kernels that cannot take the lower directories one by one.
 fn mount_stack_the_old_way(stack: &OverlayStack) -> Result<(), StepError> {
     let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
     let lowers: Vec<String> = stack.lowers.iter().map(|lower| escaped(lower)).collect();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=off",
+        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=nofollow",
         lowers.join(":"),
         escaped(&stack.upper),
         escaped(&stack.work)

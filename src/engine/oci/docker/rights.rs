@@ -145,7 +145,7 @@ pub(super) fn seccomp(
         }
         None if host_config.privileged == Some(true) => Ok(SeccompPlan::Unconfined),
         _ if !host.has_seccomp => Ok(SeccompPlan::Unconfined),
-        _ => Ok(SeccompPlan::Filter(Filter::default_for(capabilities, host.kernel()))),
+        _ => Ok(SeccompPlan::Filter(host.filters.default_for(capabilities, host.kernel()))),
     }
 }
 

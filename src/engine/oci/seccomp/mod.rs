@@ -9,6 +9,9 @@ mod profile;
 mod rules;
 mod tree;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use serde::{Deserialize, Serialize};
 
 use super::CapSet;
@@ -22,6 +25,19 @@ const DEFAULT_RULES: &str = include_str!("../../../../assets/seccomp.rules");
 #[serde(transparent)]
 pub struct Filter {
     instructions: Vec<u64>,
+}
+
+/// Default filters compiled so far, by capabilities: containers with the same ones share a filter, and compiling it
+/// takes longer than loading it. Clones share what they keep.
+#[derive(Debug, Clone, Default)]
+pub struct FilterCache(Arc<Mutex<HashMap<CapSet, Filter>>>);
+
+impl FilterCache {
+    /// The default profile's filter for these capabilities. One cache serves one kernel.
+    pub fn default_for(&self, capabilities: CapSet, kernel: (u32, u32)) -> Filter {
+        let Ok(mut filters) = self.0.lock() else { return Filter::default_for(capabilities, kernel) };
+        filters.entry(capabilities).or_insert_with(|| Filter::default_for(capabilities, kernel)).clone()
+    }
 }
 
 impl Filter {
