@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,37 @@ pub struct NameTable {
     pub addresses: BTreeMap<Ipv4Addr, String>,
     /// Whether other names are asked of the upstreams; not on internal networks.
     pub forwards: bool,
+}
+
+/// The name table as it is on disk, read again when it was replaced.
+#[derive(Debug)]
+pub struct Names {
+    path: PathBuf,
+    table: NameTable,
+    seen: Option<Version>,
+}
+
+/// What tells one version of the file from another: each is a file of its own.
+type Version = (u64, u64, Option<SystemTime>);
+
+impl Names {
+    /// The names at `path`, not read yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, table: NameTable::default(), seen: None }
+    }
+
+    /// The table as of now. While there is no readable file, the last one holds.
+    pub fn now(&mut self) -> &NameTable {
+        let version = fs::metadata(&self.path).ok().map(|file| (file.dev(), file.ino(), file.modified().ok()));
+        if version.is_some() && version != self.seen {
+            let fresh = fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+            if let Some(fresh) = fresh {
+                self.table = fresh;
+                self.seen = version;
+            }
+        }
+        &self.table
+    }
 }
 
 /// Replaces the name table at `path`, so that a reader has the old or the new one whole; where the container's folder is
