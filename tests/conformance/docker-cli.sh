@@ -55,7 +55,7 @@ check 'run -d' '^[0-9a-f]{64}$' docker run -d --name web -p 8080:80 -v data:/srv
     sh -c 'echo started; trap "echo bye; exit 0" TERM; i=0; while :; do echo tick $((i=i+1)); sleep 1 & wait; done'
 check 'ps -a' 'web' docker ps -a
 check 'ps ports' '0.0.0.0:8080->80/tcp' docker ps
-check 'ps filter' 'web' docker ps -q --filter label=role=web --format '{{.Names}}'
+check 'ps filter' 'web' docker ps --filter label=role=web --format '{{.Names}}'
 check logs 'started' docker logs web
 check 'logs --tail -t' '^[0-9]{4}-[0-9-]+T.*tick' docker logs --tail 1 -t web
 said=$(timeout 4 docker logs -f --tail 1 web 2>&1); [ "$(grep -c tick <<<"$said")" -ge 3 ] && ok 'logs -f' || bad 'logs -f' "$said"
