@@ -298,7 +298,8 @@ impl LogView {
 
     /// Columns that text has.
     pub fn text_width(&self) -> usize {
-        self.width.saturating_sub(self.stamps.width()).max(8)
+        // One column before the text tells standard error.
+        self.width.saturating_sub(self.stamps.width() + 1).max(8)
     }
 
     fn rows_of(&self, number: u64) -> usize {
@@ -465,7 +466,7 @@ mod tests {
     }
 
     fn view(lines: usize) -> LogView {
-        let mut view = LogView { height: 4, width: 20, stamps: Stamps::Off, ..LogView::default() };
+        let mut view = LogView { height: 4, width: 21, stamps: Stamps::Off, ..LogView::default() };
         view.buffer.extend((0..lines).map(|i| line(&format!("line {i}"))));
         view.settle();
         view

@@ -5,6 +5,8 @@ mod engine;
 mod input;
 mod overlays;
 
+pub use overlays::listed;
+
 use super::actions::containers_begin as begin;
 use super::effect::{Effect, Refresh, Wants};
 use super::event::{Event, Link};
