@@ -70,6 +70,8 @@ pub enum Listing {
     Usage(Usage),
     /// What the engine is.
     Facts(EngineFacts),
+    /// Where it is; changes when another process takes over.
+    Address(String),
 }
 
 /// Disk usage by object.

@@ -33,6 +33,8 @@ pub mod ansi;
 pub mod app;
 pub mod effect;
 pub mod event;
+#[cfg(test)]
+mod fixture;
 pub mod form;
 pub mod fuzzy;
 pub mod glyphs;

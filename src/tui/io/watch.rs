@@ -4,7 +4,7 @@ use super::{backoff, down, read_all};
 use crate::client::models::EventMessage;
 use crate::client::query_parameters::EventsOptions;
 use crate::client::{Docker, Error};
-use crate::tui::event::{Event, Link};
+use crate::tui::event::{Event, Link, Listing};
 use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -41,6 +41,8 @@ async fn session(client: &Docker, events: &UnboundedSender<Event>) -> Result<(),
     let opened = timeout(Duration::from_millis(1), stream.next()).await;
     read_all(client, events).await?;
     let _ = events.send(Event::Link(Link::Up));
+    let mut address = client.address();
+    let _ = events.send(Event::Listed(Listing::Address(address.clone())));
     let mut pending: Vec<EventMessage> = Vec::new();
     if let Ok(Some(first)) = opened {
         pending.push(first?);
@@ -60,6 +62,10 @@ async fn session(client: &Docker, events: &UnboundedSender<Event>) -> Result<(),
             }
             Err(_) => {
                 let answer = timeout(SLOW_AFTER, client.ping()).await;
+                if client.address() != address {
+                    address = client.address();
+                    let _ = events.send(Event::Listed(Listing::Address(address.clone())));
+                }
                 match answer {
                     Ok(Ok(_)) if is_slow => {
                         is_slow = false;

@@ -114,6 +114,8 @@ pub struct Model {
     pub about: EngineKind,
     pub link: Link,
     pub facts: Option<EngineFacts>,
+    /// Where the engine is, as the client says; `about` until it says so.
+    pub address: Option<String>,
 
     pub screen: Screen,
     pub pane: Pane,
@@ -169,6 +171,7 @@ impl Model {
             about,
             link: Link::Connecting,
             facts: None,
+            address: None,
             screen: Screen::Main,
             pane: Pane::Containers,
             focus: Focus::List,

@@ -126,6 +126,13 @@ pub(super) fn listed(model: &mut Model, listing: Listing) {
             model.build_cache = Some(usage.build_cache);
         }
         Listing::Facts(facts) => model.facts = Some(facts),
+        Listing::Address(address) => {
+            let is_new = model.address.as_ref().is_some_and(|old| *old != address);
+            if is_new {
+                model.say(super::Weight::Info, format!("the engine is now {}", super::super::text::clean(&address)));
+            }
+            model.address = Some(address);
+        }
     }
     name_users(model);
     awaited(model);

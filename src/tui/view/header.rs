@@ -12,12 +12,13 @@ pub(super) fn draw(paint: &mut Paint<'_>) {
     let (y, end) = (area.y, area.right());
     let dot = paint.glyphs().dot;
     let mut x = paint.put(area.x + 1, y, end, "boxyard", Role::Accent);
-    let about = match &model.about {
-        EngineKind::Embedded { root } => format!("embedded {dot} {}", clean(root)),
-        EngineKind::Host(url) => match &model.facts {
-            Some(facts) => format!("{} {dot} {}", facts.version, clean(url)),
-            None => clean(url),
-        },
+    let address = model.address.clone().unwrap_or_else(|| match &model.about {
+        EngineKind::Embedded { root } => format!("embedded {dot} {root}"),
+        EngineKind::Host(url) => url.clone(),
+    });
+    let about = match &model.facts {
+        Some(facts) if !facts.is_boxyard => format!("{} {dot} {}", facts.version, clean(&address)),
+        _ => clean(&address),
     };
     x = paint.put(x + 2, y, end, &about, Role::Dim);
     let warning = paint.glyphs().warning;
