@@ -87,7 +87,14 @@ pub fn press(model: &mut Model, keys: &str) -> Vec<crate::tui::effect::Effect> {
 
 pub fn containers() -> Vec<docker::ContainerSummary> {
     let day = noon().as_second();
-    let row = |id: &str, name: &str, image: &str, state: &str, status: &str, age: i64, project: Option<&str>, port: u16| {
+    let row = |id: &str,
+               name: &str,
+               image: &str,
+               state: &str,
+               status: &str,
+               age: i64,
+               project: Option<&str>,
+               port: u16| {
         let mut labels = serde_json::Map::new();
         if let Some(project) = project {
             labels.insert("com.docker.compose.project".into(), project.into());
@@ -215,7 +222,8 @@ fn logs(model: &mut Model) {
         let path = paths[n as usize % paths.len()];
         let text = match n % 40 {
             7 => format!("\x1b[33mwarn\x1b[0m upstream api answered after 812ms for {path}"),
-            23 => "\x1b[1;31merror\x1b[0m connect() failed (111: Connection refused) while connecting to upstream".to_owned(),
+            23 => "\x1b[1;31merror\x1b[0m connect() failed (111: Connection refused) while connecting to upstream"
+                .to_owned(),
             _ => format!("GET {path} \x1b[32m200\x1b[0m {}ms", 1 + n * 7 % 23),
         };
         LogLine { at: Some(start - (400 - n) * 237_000_000), is_stderr: n % 40 == 23, text: text.into() }
