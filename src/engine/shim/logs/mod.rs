@@ -4,10 +4,16 @@
 //! than 16 KiB is in several of them, of which only the last ends in a newline. `PATH` is the file being written, `PATH.1` the
 //! one before it, and so on; rotated ones may be gzipped (`.gz`).
 
+mod cursor;
+mod files;
 mod line;
+mod news;
 mod query;
 mod split;
 mod write;
 
 pub use query::{Follow, LogEntry, LogError, LogQuery, LogStream, read};
 pub use write::{Compression, LogWriter};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The files of a log while they are rotated under the reader.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use jiff::{SignedDuration, Timestamp};
+
+use super::line;
+use super::write::{compressed, rotated};
+
+/// How much is read at once.
+pub(super) const BLOCK: usize = 64 * 1024;
+/// Entries are in order but for pieces of one line and a clock that was set; so much is looked at besides.
+pub(super) const DISORDER: SignedDuration = SignedDuration::from_secs(1);
+/// How often a rotation in the middle of the look may make it begin again.
+const ATTEMPTS: usize = 5;
+
+/// One file of a log, open.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) file: File,
+    pub(super) inode: u64,
+    pub(super) is_compressed: bool,
+    /// How long it was when it was opened.
+    pub(super) length: u64,
+}
+
+/// The files of the log at `path`, oldest first. The last one is that which is written, unless there is none yet.
+pub(super) fn segments(path: &Path) -> io::Result<Vec<Segment>> {
+    let mut found = Vec::new();
+    for _ in 0..ATTEMPTS {
+        found = look(path)?;
+        let newest = found.first().filter(|segment: &&Segment| !segment.is_compressed).map(|segment| segment.inode);
+        if newest == current_inode(path)? {
+            break;
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Which file is being written; `None` where there is none.
+pub(super) fn current_inode(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Newest first: files that move on while we look are then met twice rather than never.
+fn look(path: &Path) -> io::Result<Vec<Segment>> {
+    let mut found: Vec<Segment> = Vec::new();
+    let mut take = |path: &Path, is_compressed| -> io::Result<bool> {
+        let Some(segment) = Segment::open(path, is_compressed)? else { return Ok(false) };
+        if found.iter().all(|other| other.inode != segment.inode) {
+            found.push(segment);
+        }
+        Ok(true)
+    };
+    take(path, false)?;
+    let mut missing = 0;
+    for number in 1.. {
+        let name = rotated(path, number);
+        // Where both are, the compressed one is whole: it comes by rename and then the other goes.
+        if take(&compressed(&name), true)? || take(&name, false)? {
+            missing = 0;
+        } else {
+            missing += 1;
+            // In the middle of a rotation one number is vacant.
+            if missing == 2 {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Segment {
+    fn open(path: &Path, is_compressed: bool) -> io::Result<Option<Self>> {
+        match File::open(path) {
+            Ok(file) => {
+                let metadata = file.metadata()?;
+                Ok(Some(Self { file, inode: metadata.ino(), is_compressed, length: metadata.len() }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its text from where the file stands.
+    pub(super) fn into_content(self) -> Content {
+        if self.is_compressed {
+            Content::Gzip(Box::new(MultiGzDecoder::new(self.file)))
+        } else {
+            Content::Plain(self.file)
+        }
+    }
+
+    /// Where the last `count` lines begin, or how many lines there are if those are fewer.
+    pub(super) fn tail(&mut self, count: u64) -> io::Result<Tail> {
+        if !self.is_compressed {
+            return plain_tail(&self.file, count);
+        }
+        let mut lines = 0;
+        let mut reader = BufReader::with_capacity(BLOCK, MultiGzDecoder::new(&self.file));
+        loop {
+            let block = reader.fill_buf()?;
+            if block.is_empty() {
+                break;
+            }
+            lines += newlines(block);
+            let length = block.len();
+            reader.consume(length);
+        }
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(if lines >= count { Tail::SkipLines(lines - count) } else { Tail::Fewer(lines) })
+    }
+
+    /// When its first entry was written; `None` where it has none.
+    pub(super) fn first_time(&mut self) -> io::Result<Option<Timestamp>> {
+        let mut text = Vec::new();
+        let mut reader: Box<dyn Read> =
+            if self.is_compressed { Box::new(MultiGzDecoder::new(&self.file)) } else { Box::new(&self.file) };
+        reader.by_ref().take(4 * BLOCK as u64).read_to_end(&mut text)?;
+        drop(reader);
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(text.split(|byte| *byte == b'\n').find_map(line::parse).map(|entry| entry.time))
+    }
+
+    /// Goes to a line from before `since`, near the first that is not; does nothing where that needs reading it all.
+    pub(super) fn seek_near(&mut self, since: Timestamp) -> io::Result<()> {
+        if self.is_compressed {
+            return Ok(());
+        }
+        let wanted = since.checked_sub(DISORDER).unwrap_or(since);
+        let (mut low, mut high) = (0, self.length);
+        while high - low > 4 * BLOCK as u64 {
+            let middle = low + (high - low) / 2;
+            match first_line_after(&self.file, middle)? {
+                Some((start, time)) if time < wanted && start < high => low = start,
+                _ => high = middle,
+            }
+        }
+        self.file.seek(SeekFrom::Start(low))?;
+        Ok(())
+    }
+}
+
+/// Where the last lines of a file begin.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// At this byte.
+    Offset(u64),
+    /// After so many lines.
+    SkipLines(u64),
+    /// It has only so many.
+    Fewer(u64),
+}
+
+/// Text of a log.
+#[derive(Debug)]
+pub(super) enum Content {
+    Plain(File),
+    Gzip(Box<MultiGzDecoder<File>>),
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+fn newlines(block: &[u8]) -> u64 {
+    block.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Reads backwards by blocks until enough newlines went by. What follows the last newline is no line yet.
+fn plain_tail(file: &File, count: u64) -> io::Result<Tail> {
+    let mut end = file.metadata()?.len();
+    // The last line's own newline is one more.
+    let mut wanted = count + 1;
+    let mut lines = 0;
+    let mut block = vec![0; BLOCK];
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK as u64);
+        let part = block.get_mut(..usize::try_from(end - start).unwrap_or(BLOCK)).unwrap_or_default();
+        file.read_exact_at(part, start)?;
+        for (at, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            wanted -= 1;
+            if wanted == 0 {
+                return Ok(Tail::Offset(start + at as u64 + 1));
+            }
+            lines += 1;
+        }
+        end = start;
+    }
+    Ok(if lines >= count { Tail::Offset(0) } else { Tail::Fewer(lines) })
+}
+
+/// The first whole line that begins after `offset`, and its time.
+fn first_line_after(file: &File, offset: u64) -> io::Result<Option<(u64, Timestamp)>> {
+    // An entry has 16 KiB of content at most, which takes six times that when all of it is escaped.
+    let mut text = vec![0; 4 * BLOCK];
+    let length = file.read_at(&mut text, offset)?;
+    let text = text.get(..length).unwrap_or_default();
+    let mut start = text.iter().position(|byte| *byte == b'\n').map_or(length, |at| at + 1);
+    while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        if let Some(entry) = rest.get(..end).and_then(line::parse) {
+            return Ok(Some((offset + start as u64, entry.time)));
+        }
+        start += end + 1;
+    }
+    Ok(None)
+}
