@@ -28,6 +28,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("limits_change_live", limits_change_live),
     ("out_of_memory_is_told", out_of_memory_is_told),
     ("freezing_and_killing", freezing_and_killing),
+    ("the_version_2_tree_alone", the_version_2_tree_alone),
     ("devices_are_ruled", devices_are_ruled),
     ("sysctls_and_rlimits", sysctls_and_rlimits),
     ("namespaces_are_shared", namespaces_are_shared),
@@ -350,6 +351,35 @@ fn freezing_and_killing() {
     assert_eq!(wait(&running), 137);
     cgroups.remove(path).expect("removed");
     cgroups.remove(path).expect("gone is as good");
+}
+
+fn the_version_2_tree_alone() {
+    let mut yard = Yard::new("v2");
+    let layout = &mut yard.plan.cgroup.layout;
+    if layout.v2.is_none() {
+        return println!("no version 2 tree is mounted on this host");
+    }
+    // whatever else is mounted: nothing but it
+    layout.v1.clear();
+    says(
+        &yard,
+        "grep -c '^cgroup2 /sys/fs/cgroup cgroup2 ro' /proc/mounts; grep -c cgroup /proc/mounts; grep 0:: /proc/self/cgroup",
+        "1\n1\n0::/",
+    );
+    says(&yard, "mknod /dev/mem c 1 1 && cat /dev/mem", "cat: can't open '/dev/mem': Operation not permitted");
+    says(&yard, "head -c 3 /dev/zero | wc -c; echo x > /dev/null && echo null", "3\nnull");
+    let (running, output) = yard.start("echo up; sleep 1000 & exec sleep 1000");
+    assert_eq!(line(&output), "up");
+    let (cgroups, path) = (yard.cgroups(), &yard.plan.cgroup.path);
+    assert!(yard.exec(&running, "cat /proc/self/cgroup").expect("ran").output.contains("0::/\n"));
+    assert_eq!(cgroups.pids(path).expect("pids").len(), 2);
+    cgroups.update(path, &Limits { devices: Some(Vec::new()), ..Limits::default() }).expect("replaced");
+    let outcome = yard.exec(&running, "cat /dev/zero | head -c 1 | wc -c").expect("ran");
+    assert!(outcome.output.contains("Operation not permitted"), "no rule allows anything now: {outcome:?}");
+    cgroups.freeze(path).expect("frozen");
+    cgroups.kill_all(path).expect("killed");
+    assert_eq!(wait(&running), 137);
+    cgroups.remove(path).expect("removed");
 }
 
 fn devices_are_ruled() {
