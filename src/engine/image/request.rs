@@ -7,7 +7,7 @@ use bollard_stubs::models as docker;
 
 use crate::engine::layer::ChainId;
 
-use super::{ImageConfig, ImageId, Reference};
+use super::{ImageConfig, ImageId, Reference, RegistryAuth};
 
 /// Which images to list.
 #[derive(Debug, Clone, Default)]
@@ -27,19 +27,6 @@ pub struct RemoveImage {
     pub force: bool,
     /// Keep untagged parents.
     pub noprune: bool,
-}
-
-/// Who asks a registry.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RegistryAuth {
-    /// User name; empty for nobody.
-    pub username: String,
-    /// Password or access token.
-    pub password: String,
-    /// An OAuth2 refresh token, instead of a password.
-    pub identity_token: Option<String>,
-    /// A token for the registry itself, sent as it is.
-    pub registry_token: Option<String>,
 }
 
 /// What to pull.

@@ -260,6 +260,11 @@ impl Shared {
         self.note_tagged(id)
     }
 
+    /// The same for a name that a registry gave: no `tag` event. Blocking.
+    pub fn add_pulled_name(&self, name: &Reference, id: &ImageId) -> Result<(), EngineError> {
+        if self.index().names.insert(name.clone(), *id) == Some(*id) { Ok(()) } else { self.write_names() }
+    }
+
     /// Takes a name away; `false` if there is no such name. Blocking.
     pub fn drop_name(&self, name: &Reference) -> Result<bool, EngineError> {
         if self.index().names.remove(name).is_none() {

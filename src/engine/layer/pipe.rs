@@ -99,25 +99,32 @@ struct Cancelled;
 pub(crate) struct Inflated {
     /// The digest of the compressed bytes.
     pub digest: Digest,
-    /// How many they were.
-    pub bytes: u64,
+    /// Whether all of them could be inflated and were taken.
+    pub outcome: io::Result<()>,
 }
 
-/// Inflates `reader` (gzip, zstd, bzip2, xz or plain) into `sender`, hashing the compressed bytes to their end.
-/// Blocking.
-pub(crate) fn inflate(reader: impl BufRead + Send, sender: ChunkSender) -> io::Result<Inflated> {
+/// Inflates `reader` (gzip, zstd, bzip2, xz or plain) into `sender`, hashing the compressed bytes to their end, also of
+/// a stream that turns out to be damaged. Blocking.
+pub(crate) fn inflate(reader: impl BufRead + Send, sender: ChunkSender) -> Inflated {
     let mut hashed = Hashing::new(reader);
-    let outcome = pump(&mut hashed, &sender);
-    match outcome {
-        Ok(()) => {
-            sender.blocking_finish(Ok(()));
-            let (digest, bytes, _) = hashed.finish();
-            Ok(Inflated { digest, bytes })
+    let mut outcome = pump(&mut hashed, &sender);
+    // Bytes after the compressed stream's end belong to the blob's digest too; nobody waits for them if nobody reads.
+    if !sender.0.is_closed()
+        && let Err(error) = drain(&mut hashed)
+    {
+        outcome = outcome.and(Err(error));
+    }
+    sender.blocking_finish(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::other(error.to_string())));
+    Inflated { digest: hashed.finish().0, outcome }
+}
+
+fn drain(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let rest = reader.fill_buf()?.len();
+        if rest == 0 {
+            return Ok(());
         }
-        Err(error) => {
-            sender.blocking_finish(Err(io::Error::new(error.kind(), error.to_string())));
-            Err(error)
-        }
+        reader.consume(rest);
     }
 }
 
@@ -135,20 +142,11 @@ fn pump(hashed: &mut (impl BufRead + Send), sender: &ChunkSender) -> io::Result<
             }
         }
         if filled == 0 {
-            break;
+            return Ok(());
         }
         chunk.truncate(filled);
         if !sender.blocking_send(chunk.into()) {
             return Err(io::Error::other(Cancelled));
         }
-    }
-    drop(inflated);
-    // Bytes after the compressed stream's end belong to the blob's digest too.
-    loop {
-        let rest = hashed.fill_buf()?.len();
-        if rest == 0 {
-            return Ok(());
-        }
-        hashed.consume(rest);
     }
 }

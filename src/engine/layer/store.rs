@@ -66,13 +66,21 @@ impl Drop for LayerHold {
 pub struct Unpacked {
     /// The digest of the tar it came from.
     pub diff_id: DiffId,
-    /// The blob it came in, if it came from a registry.
-    pub blob: Option<Blob>,
+    blob: Option<Blob>,
     temp: TempDir,
     size: u64,
     tar_size: u64,
     tar: TarSource,
     implied: Vec<PathBuf>,
+}
+
+impl Unpacked {
+    /// Notes the blob it came in.
+    #[must_use]
+    pub fn from_blob(mut self, blob: Blob) -> Self {
+        self.blob = Some(blob);
+        self
+    }
 }
 
 impl Layers {
