@@ -161,7 +161,7 @@ impl Destination<'_> {
                         }
                         linked.insert(identity, to.clone());
                     }
-                    let from = found.path.join(&entry.below);
+                    let from = found.path_of(entry);
                     let source =
                         tree.open(&from).map_err(|source| TreeError::Io { action: "read", path: from, source })?;
                     self.write(&to, entry, source)?;

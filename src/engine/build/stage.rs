@@ -162,7 +162,7 @@ impl<'a> Work<'a> {
         let done = match step {
             Step::Configure => self.configure(&after, &created_by, teller)?,
             Step::MakeWorkdir(path) => self.make_workdir(path, &created_by, teller).await?,
-            Step::Run(run) => self.run(&run, &created_by, teller).await?,
+            Step::Run(run) => self.run(&run, teller).await?,
             Step::Copy(copy) => self.copy(&copy, &created_by, teller).await?,
         };
         self.state = after;
@@ -255,8 +255,9 @@ impl<'a> Work<'a> {
         self.keep(key, layer)
     }
 
-    async fn run(&self, step: &RunStep, created_by: &str, teller: &mut StepTeller) -> Result<Done, BuildFailure> {
-        let mut key = Key::new("run", created_by, self.result.top())
+    async fn run(&self, step: &RunStep, teller: &mut StepTeller) -> Result<Done, BuildFailure> {
+        // Without the arguments' values, which are inputs of their own: else a new value would look like a new command.
+        let mut key = Key::new("run", format!("RUN {}", step.args.join(" ")), self.result.top())
             .with("user", &step.user)
             .with("working directory", &step.workdir)
             .with("network", step.network.as_deref().unwrap_or("default"));

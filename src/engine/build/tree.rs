@@ -58,6 +58,12 @@ pub(super) struct Match {
 }
 
 impl Match {
+    /// Where in the tree one of its entries is.
+    pub(super) fn path_of(&self, entry: &Entry) -> PathBuf {
+        // Joining an empty path would end in a slash, and so ask for a folder.
+        if entry.below.as_os_str().is_empty() { self.path.clone() } else { self.path.join(&entry.below) }
+    }
+
     pub(super) fn is_folder(&self) -> bool {
         self.entries.first().is_some_and(|top| top.kind() == FileType::Directory)
     }
@@ -163,7 +169,7 @@ impl Tree {
         into: &mut BTreeMap<String, String>,
     ) -> Result<(), TreeError> {
         for entry in &found.entries {
-            let path = found.path.join(&entry.below);
+            let path = found.path_of(entry);
             let owner = match owners {
                 Owners::Ignored => "-".to_owned(),
                 Owners::Kept => format!("{}:{}", entry.stat.st_uid, entry.stat.st_gid),
