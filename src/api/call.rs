@@ -104,12 +104,12 @@ impl Call {
     /// `InvalidParameter` for another content type, no body, or where it isn't the JSON we expect.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, EngineError> {
         let bytes = self.bytes();
-        if let Some(kind) = self.header("content-type") {
-            if kind.split(';').next().is_none_or(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
-                return Err(EngineError::invalid(format!(
-                    "unsupported Content-Type header ({kind}): must be 'application/json'"
-                )));
-            }
+        if let Some(kind) = self.header("content-type")
+            && kind.split(';').next().is_none_or(|kind| !kind.trim().eq_ignore_ascii_case("application/json"))
+        {
+            return Err(EngineError::invalid(format!(
+                "unsupported Content-Type header ({kind}): must be 'application/json'"
+            )));
         }
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(EngineError::invalid("invalid JSON: got EOF while reading request body"));

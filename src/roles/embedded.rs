@@ -76,10 +76,10 @@ impl Embedded {
     pub async fn close(&self) {
         self.stop.cancel();
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(listening) = listening {
-            if tokio::time::timeout(GOODBYE, listening).await.is_err() {
-                tracing::warn!("clients of the socket did not end in time");
-            }
+        if let Some(listening) = listening
+            && tokio::time::timeout(GOODBYE, listening).await.is_err()
+        {
+            tracing::warn!("clients of the socket did not end in time");
         }
         self.engine.clone().close().await;
     }

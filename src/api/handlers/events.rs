@@ -38,10 +38,10 @@ pub async fn events(call: Call) -> Result<Reply, EngineError> {
     let query = call.query();
     let (since, until, filters) = (query.moment("since", now)?, query.moment("until", now)?, query.filters()?);
     filters.accept(KNOWN)?;
-    if let (Some(since), Some(until)) = (since, until) {
-        if since > until {
-            return Err(EngineError::invalid(format!("since time ({since}) cannot be after until time ({until})")));
-        }
+    if let (Some(since), Some(until)) = (since, until)
+        && since > until
+    {
+        return Err(EngineError::invalid(format!("since time ({since}) cannot be after until time ({until})")));
     }
     let (past, live) = call.engine().events().subscribe();
     let past = past.into_iter().filter(move |event| {
