@@ -13,6 +13,7 @@ mod lifecycle;
 mod lists;
 mod run;
 mod session;
+mod stats;
 mod system;
 mod table;
 mod terminal;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{build, images, lifecycle, lists, run, system};
+use super::{build, images, lifecycle, lists, run, stats, system};
 use crate::client::Docker;
 
 /// Something to do on an engine, named as docker names it.
@@ -44,6 +44,8 @@ pub enum Verb {
     Logs(lifecycle::Logs),
     /// Show a container's processes
     Top(lifecycle::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
     /// Tell all about containers, images, networks or volumes
     Inspect(lifecycle::Inspect),
     /// Get an image from a registry
@@ -102,6 +104,7 @@ pub async fn perform(docker: &Docker, verb: &Verb) -> anyhow::Result<ExitCode> {
         Verb::Wait(verb) => lifecycle::wait(docker, verb).await,
         Verb::Logs(verb) => lifecycle::logs(docker, verb).await,
         Verb::Top(verb) => lifecycle::top(docker, verb).await,
+        Verb::Stats(verb) => stats::stats(docker, verb).await,
         Verb::Inspect(verb) => lifecycle::inspect(docker, verb).await,
         Verb::Pull(verb) => images::pull_verb(docker, verb).await,
         Verb::Push(verb) => images::push(docker, verb).await,
