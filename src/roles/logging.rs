@@ -1,6 +1,7 @@
 //! Where log lines go: standard error, or a file while the screen has the terminal.
 
 use std::fs::{self, OpenOptions};
+use std::io::IsTerminal;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Mutex;
@@ -15,7 +16,12 @@ const FILE_LIMIT: u64 = 8 << 20;
 
 /// Logs to standard error, from `default` up unless the environment says otherwise.
 pub fn to_stderr(default: &str) {
-    let _ = tracing_subscriber::fmt().with_env_filter(filter(default)).with_writer(std::io::stderr).try_init();
+    let has_colours = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter(default))
+        .with_ansi(has_colours)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// Logs to `boxyard.log` in the run root. Where that can't be written nothing is logged: a screen is no worse for it.

@@ -48,8 +48,26 @@ fn as_options_are_typed(mut body: Value) -> Value {
     without_nulls(body)
 }
 
-pub async fn inspect(call: Call) -> Result<Json<docker::ContainerInspectResponse>, EngineError> {
-    call.engine().containers().inspect(call.id(), call.query().flag("size")).await.map(Json)
+pub async fn inspect(call: Call) -> Result<Json<Value>, EngineError> {
+    let found = call.engine().containers().inspect(call.id(), call.query().flag("size")).await?;
+    let unsayable = |error| EngineError::system("the container can't be written as JSON").because(error);
+    Ok(Json(with_address_on_default_bridge(serde_json::to_value(found).map_err(unsayable)?)))
+}
+
+/// Adds what clients before 1.52 read: the address on the default bridge, in `NetworkSettings` itself.
+fn with_address_on_default_bridge(mut found: Value) -> Value {
+    let endpoint = found.pointer("/NetworkSettings/Networks/bridge").cloned().unwrap_or_default();
+    if let Some(settings) = found.pointer_mut("/NetworkSettings").and_then(Value::as_object_mut) {
+        for name in ["EndpointID", "Gateway", "GlobalIPv6Address", "IPAddress", "IPv6Gateway", "MacAddress"] {
+            let value = endpoint.get(name).cloned().unwrap_or_else(|| Value::from(""));
+            settings.entry(name).or_insert(value);
+        }
+        for name in ["GlobalIPv6PrefixLen", "IPPrefixLen"] {
+            let value = endpoint.get(name).cloned().unwrap_or_else(|| Value::from(0));
+            settings.entry(name).or_insert(value);
+        }
+    }
+    found
 }
 
 pub async fn top(call: Call) -> Result<Json<docker::ContainerTopResponse>, EngineError> {
@@ -205,6 +223,15 @@ mod tests {
         assert_eq!(body.cmd.unwrap(), ["ls"]);
         assert_eq!(body.entrypoint, None);
         assert_eq!(body.exposed_ports.unwrap(), ["80/tcp"]);
+    }
+
+    #[test]
+    fn the_address_on_the_default_bridge_is_told_twice() {
+        let found = serde_json::json!({"NetworkSettings": {"Networks": {"bridge": {"IPAddress": "10.0.0.2", "IPPrefixLen": 24}}}});
+        let found = with_address_on_default_bridge(found);
+        assert_eq!(found["NetworkSettings"]["IPAddress"], "10.0.0.2");
+        assert_eq!(found["NetworkSettings"]["IPPrefixLen"], 24);
+        assert_eq!(found["NetworkSettings"]["Gateway"], "");
     }
 
     #[test]
