@@ -26,7 +26,7 @@ pub fn play(arguments: &Arguments, options: &Demo) -> anyhow::Result<ExitCode> {
         };
         let outcome = match outcome {
             Ok(()) if opens_screen => {
-                screen::show(&docker, handover.as_deref(), arguments, Some(sample.join("Dockerfile"))).await
+                screen::show(&docker, handover.as_ref(), arguments, Some(sample.join("Dockerfile"))).await
             }
             Ok(()) if options.clean => Ok(println!("demo: nothing of it is left")),
             Ok(()) => Ok(println!("demo: the shop is open; the sample is {}", sample.join("Dockerfile").display())),

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use boxyard::client::{Connecting, Io, Transport};
@@ -23,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long between two looks at whether the lock's holder listens yet.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(40);
 
-/// Leads to the engine of one instance.
-pub struct Handover {
+/// Leads to the engine of one instance. Cheap to clone.
+#[derive(Clone)]
+pub struct Handover(Arc<Place>);
+
+struct Place {
     instance: Instance,
     embedded: OnceCell<Embedded>,
 }
@@ -52,26 +56,28 @@ enum Unreachable {
 impl Handover {
     /// Leads to the engine of `instance`.
     pub fn new(instance: Instance) -> Self {
-        Self { instance, embedded: OnceCell::new() }
+        Self(Arc::new(Place { instance, embedded: OnceCell::new() }))
     }
 
     /// The instance it leads to.
     pub fn instance(&self) -> &Instance {
-        &self.instance
+        &self.0.instance
     }
 
     /// Whether this process is the engine.
     pub fn is_embedded(&self) -> bool {
-        self.embedded.initialized()
+        self.0.embedded.initialized()
     }
 
     /// Lets go of the engine where this process is it.
     pub async fn close(&self) {
-        if let Some(embedded) = self.embedded.get() {
+        if let Some(embedded) = self.0.embedded.get() {
             embedded.close().await;
         }
     }
+}
 
+impl Place {
     async fn reach(&self) -> io::Result<Box<dyn Io>> {
         match self.embedded.get_or_try_init(|| self.find_or_become()).await {
             Ok(embedded) => Ok(embedded.connect()),
@@ -112,14 +118,18 @@ impl Handover {
 }
 
 impl Transport for Handover {
+    /// In a task of its own: whoever asked may look away in the middle (a time-out, a `select!`), and others wait for the
+    /// same take-over.
     fn connect(&self) -> Connecting<'_> {
-        Box::pin(self.reach())
+        let place = Arc::clone(&self.0);
+        let reaching = tokio::spawn(async move { place.reach().await });
+        Box::pin(async move { reaching.await.unwrap_or_else(|error| Err(io::Error::other(error))) })
     }
 
     fn address(&self) -> String {
         match self.is_embedded() {
-            true => format!("embedded · {}", self.instance.root().display()),
-            false => format!("unix://{}", self.instance.socket().display()),
+            true => format!("embedded · {}", self.instance().root().display()),
+            false => format!("unix://{}", self.instance().socket().display()),
         }
     }
 }

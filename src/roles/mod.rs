@@ -50,7 +50,7 @@ pub struct Joined {
     /// The client.
     pub docker: Docker,
     /// Our own engine's transport, where it is our own engine.
-    pub handover: Option<Arc<Handover>>,
+    pub handover: Option<Handover>,
 }
 
 /// A client of the host that the flags or the environment name; of our own engine where they name none. A Docker
@@ -71,8 +71,8 @@ fn join(arguments: &Arguments) -> anyhow::Result<Joined> {
         let choice = HostChoice::named(&context, &folder)?;
         return Ok(Joined { docker: Docker::connect_with_host(choice.host())?, handover: None });
     }
-    let handover = Arc::new(Handover::new(instance(&arguments.roots)?));
-    Ok(Joined { docker: Docker::connect_with_transport(handover.clone()), handover: Some(handover) })
+    let handover = Handover::new(instance(&arguments.roots)?);
+    Ok(Joined { docker: Docker::connect_with_transport(Arc::new(handover.clone())), handover: Some(handover) })
 }
 
 /// The runtime of every role but the shim.

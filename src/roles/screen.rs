@@ -20,7 +20,7 @@ pub fn play(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         // Whoever can't be reached is told in plain words, before the screen takes the terminal.
         let docker = docker.negotiate_version().await?;
-        let outcome = show(&docker, handover.as_deref(), arguments, None).await;
+        let outcome = show(&docker, handover.as_ref(), arguments, None).await;
         if let Some(handover) = handover {
             handover.close().await;
         }
