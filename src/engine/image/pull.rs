@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::Stream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::error::{EngineError, ErrorKind};
 use crate::engine::layer::{Blob, ChainId, DiffId, LayerError, Limits, Unpacked, chunks, inflate};
@@ -39,6 +40,8 @@ struct Pull {
     teller: Teller,
     /// `domain/path`, to remember where blobs came from.
     repository: String,
+    /// Set when one layer failed: the others need not come any more.
+    stop: CancellationToken,
 }
 
 impl Shared {
@@ -70,8 +73,13 @@ impl Shared {
                     .because(error)
             })?;
             check_platform(&name, &config, &platform, request.platform.is_some())?;
-            let pull =
-                Pull { shared: Arc::clone(&self), registry, teller: teller.clone(), repository: reference.name() };
+            let pull = Pull {
+                shared: Arc::clone(&self),
+                registry,
+                teller: teller.clone(),
+                repository: reference.name(),
+                stop: CancellationToken::new(),
+            };
             Arc::new(pull).layers(&resolved, &config).await.map_err(|error| error.about(&name, &repository))?;
             let shared = Arc::clone(&self);
             blocking(move || shared.keep(raw, None)).await?;
@@ -164,10 +172,21 @@ impl Pull {
             });
         }
         let mut unpacked = Vec::new();
+        let mut failed = None;
         while let Some(done) = tasks.join_next().await {
             let (at, layer) =
                 done.map_err(|error| EngineError::system("a layer's download was cut off").because(error))?;
-            unpacked.push((at, layer?));
+            match layer {
+                Ok(layer) => unpacked.push((at, layer)),
+                // The first failure counts; the others follow from it, and have cleaned up when they are joined.
+                Err(error) => {
+                    self.stop.cancel();
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         unpacked.sort_by_key(|(at, _)| *at);
         let parent: Option<ChainId> = here.checked_sub(1).and_then(|top| chains.get(top).copied());
@@ -199,15 +218,17 @@ impl Pull {
 
         let id = short(&blob);
         let mut told = Instant::now();
-        let fetched = self
-            .registry
-            .fetch(&blob, compressed, |received| {
-                if told.elapsed() >= PROGRESS_EVERY {
-                    told = Instant::now();
-                    self.teller.tell(Progress::bytes(id.clone(), "Downloading", received, blob.size));
-                }
-            })
-            .await;
+        let fetch = self.registry.fetch(&blob, compressed, |received| {
+            if told.elapsed() >= PROGRESS_EVERY {
+                told = Instant::now();
+                self.teller.tell(Progress::bytes(id.clone(), "Downloading", received, blob.size));
+            }
+        });
+        let fetched = tokio::select! {
+            fetched = fetch => fetched.map_err(LayersError::Registry),
+            // Dropping the download lets the stages after it end.
+            () = self.stop.cancelled() => Err(LayersError::Engine(EngineError::system("cancelled"))),
+        };
         if fetched.is_ok() {
             self.teller.tell(Progress::of(id.clone(), "Verifying Checksum"));
             self.teller.tell(Progress::of(id.clone(), "Download complete"));
@@ -216,7 +237,7 @@ impl Pull {
         let cut = |error| EngineError::system("a layer's download was cut off").because(error);
         let inflated = inflating.await.map_err(cut)?;
         let unpacked = unpacking.await.map_err(cut)?;
-        fetched.map_err(LayersError::Registry)?;
+        fetched?;
         let unpacked = match unpacked {
             Err(LayerError::Source { .. } | LayerError::Archive { .. } | LayerError::Entry { .. }) | Ok(_)
                 if inflated.digest != blob.digest =>

@@ -17,7 +17,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`]; also told to the reader. The digest is the reader's to check.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         blob: &Descriptor,
         sender: ChunkSender,
