@@ -55,7 +55,7 @@ impl Key {
             }
             mods -= KeyModifiers::SHIFT;
             if mods.contains(KeyModifiers::CONTROL) {
-                code = KeyCode::Char(c.to_ascii_lowercase());
+                code = KeyCode::Char(control_character(c.to_ascii_lowercase()));
             }
         }
         if code == KeyCode::Tab && mods.contains(KeyModifiers::SHIFT) {
@@ -107,6 +107,17 @@ impl Key {
     }
 }
 
+/// What people press for the control codes 28 to 31, which terminals send and crossterm calls ctrl-4 to ctrl-7.
+fn control_character(c: char) -> char {
+    match c {
+        '4' => '\\',
+        '5' => ']',
+        '6' => '^',
+        '7' => '_',
+        c => c,
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (flag, name) in
@@ -130,6 +141,12 @@ impl fmt::Display for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_codes_are_named_by_what_is_pressed() {
+        let pressed = KeyEvent::new(KeyCode::Char('4'), KeyModifiers::CONTROL);
+        assert_eq!(Key::of(&pressed), Some(Key::parse("ctrl-\\").unwrap()));
+    }
 
     #[test]
     fn spelling_goes_both_ways() {

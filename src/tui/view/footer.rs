@@ -2,7 +2,9 @@
 
 use super::paint::Paint;
 use crate::tui::actions::{self, Action, Scope};
-use crate::tui::model::{Typing, work::Work};
+use crate::tui::keys::Key;
+use crate::tui::model::{Screen, Typing, work::Work};
+use crate::tui::shell;
 use crate::tui::text::{cut, percent, size, width};
 use crate::tui::theme::Role;
 
@@ -42,7 +44,14 @@ fn hints(paint: &mut Paint<'_>, x: u16, y: u16, end: u16) {
         .collect();
     shown.sort_by_key(|(rank, _)| *rank);
     let last = ["palette", "help"];
-    let key_of = |action: &Action| model.keymap.shown(action.name);
+    // Where keys are text, only those count that type nothing; where the shell has them, only the way out of it.
+    let is_text = model.screen == Screen::Workbench && model.workbench.takes_text();
+    let in_shell = shell::has_keys(model);
+    let key_of = |action: &Action| {
+        let mut keys = model.keymap.keys(action.name).iter();
+        let counts = !in_shell || action.name == "shell.release";
+        keys.find(|key| counts && !(is_text && key.typed().is_some())).map(Key::to_string)
+    };
     let wide = |action: &Action| key_of(action).map_or(0, |key| width(&label(&key)) + 1 + width(action.hint) + 2);
     let reserved: usize = last.iter().filter_map(|name| actions::find(name)).map(wide).sum();
     let mut at = x;

@@ -48,8 +48,7 @@ pub fn input(model: &mut Model, input: &Input) -> Option<Vec<Effect>> {
             let key = Key::of(event)?;
             let is_typing = model.workbench.prompt().is_some() || model.workbench.chooser().is_some();
             let is_action = model.keymap.action(&[actions::Scope::Workbench], key).is_some();
-            let is_text = model.workbench.takes_text();
-            if !is_typing && (is_action || (!is_text && !is_pane_key(key))) {
+            if !is_typing && (is_action || !model.workbench.wants(event)) {
                 return None;
             }
             model.workbench.key(event)
@@ -66,21 +65,6 @@ pub fn input(model: &mut Model, input: &Input) -> Option<Vec<Effect>> {
     };
     model.touch();
     Some(perform(model, requests))
-}
-
-/// Keys that move within a pane that is no text; all others are actions.
-fn is_pane_key(key: Key) -> bool {
-    use crossterm::event::KeyCode;
-    matches!(
-        key.code,
-        KeyCode::Up
-            | KeyCode::Down
-            | KeyCode::PageUp
-            | KeyCode::PageDown
-            | KeyCode::Home
-            | KeyCode::End
-            | KeyCode::Enter
-    ) || matches!(key.code, KeyCode::Char('j' | 'k' | 'g' | 'G' | 'f' | 'd' | 'u'))
 }
 
 fn area(model: &Model) -> Rect {

@@ -268,6 +268,27 @@ impl Workbench {
         }
     }
 
+    /// Whether a key that is no command means something to what has the keys.
+    pub fn wants(&self, key: &KeyEvent) -> bool {
+        if self.prompt.is_some() || self.chooser.is_some() {
+            return true;
+        }
+        match self.focus {
+            Focus::Editor => self.document.is_some() && edit_of(key).is_some(),
+            Focus::Problems | Focus::Steps | Focus::Log => matches!(
+                key.code,
+                KeyCode::Up
+                    | KeyCode::Down
+                    | KeyCode::PageUp
+                    | KeyCode::PageDown
+                    | KeyCode::Home
+                    | KeyCode::End
+                    | KeyCode::Enter
+                    | KeyCode::Char('j' | 'k' | 'g' | 'G' | 'f' | 'd' | 'u')
+            ),
+        }
+    }
+
     /// A key that is no command: text for what has the keys, or a movement in it.
     pub fn key(&mut self, key: &KeyEvent) -> Requests {
         if self.prompt.is_some() {
