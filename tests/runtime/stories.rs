@@ -217,7 +217,7 @@ fn the_working_directory_is_made() {
     says(&yard, "pwd", "/srv/app/here");
     yard.plan.process.cwd = "/etc/passwd".to_owned();
     let error = yard.run(&yard.plan).expect_err("a file");
-    assert_eq!(error.to_string(), "chdir to cwd (\"/etc/passwd\") set in config.json: not a directory");
+    assert_eq!(error.to_string(), "chdir to cwd (\"/etc/passwd\") set in config.json failed: not a directory");
     yard.plan.process.cwd = "/proc/self/root".to_owned();
     let error = yard.run(&yard.plan).expect_err("no way out by a link of /proc");
     assert!(error.to_string().ends_with("too many levels of symbolic links"), "{error}");
@@ -273,6 +273,9 @@ fn an_exec_joins() {
         (error.exit_code(), error.to_string().as_str()),
         (127, "exec: \"foo\": executable file not found in $PATH")
     );
+    let nowhere = ProcessPlan { cwd: "/no/such".to_owned(), args: vec!["pwd".to_owned()], ..yard.plan.process.clone() };
+    let error = yard.exec_plan(&running, &nowhere).expect_err("nowhere");
+    assert_eq!((error.exit_code(), error.errno), (126, 2));
     assert_eq!(yard.cgroups().pids(&yard.plan.cgroup.path).expect("pids"), [running.pid]);
     assert_eq!(yard.end(&running), 137);
 }

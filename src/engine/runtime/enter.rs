@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{Mode, OFlags};
 
-use super::process::{self, Prepared};
+use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, terminal};
@@ -37,5 +37,5 @@ fn set_up(plan: &ProcessPlan, container: BorrowedFd<'_>, stdio: Stdio, talk: &Ta
         Some(size) => Some(terminal::open(&root, size.or(plan.console_size))?),
         None => None,
     };
-    Prepared::new(plan, "exec", &root)?.run(plan, terminal, talk)
+    Prepared::new(plan, "exec", &root, MissingDirectory::Refuse)?.run(plan, terminal, talk)
 }

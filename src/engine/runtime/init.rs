@@ -12,7 +12,7 @@ use rustix::mount::MountPropagationFlags;
 
 use super::devices::{self, Gathered};
 use super::mounts::{self, Sources};
-use super::process::{self, Prepared};
+use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, hide, network, root, terminal};
@@ -67,7 +67,7 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infa
     }
     hide::mask(&plan.masked_paths, &root)?;
     hide::make_readonly(&plan.readonly_paths, &root)?;
-    let prepared = Prepared::new(&plan.process, &plan.id, &root)?;
+    let prepared = Prepared::new(&plan.process, &plan.id, &root, MissingDirectory::Make)?;
     if plan.readonly_root {
         hide::make_root_readonly(&root)?;
     }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
-use rustix::fs::{FileType, Gid, Mode, Uid, fchown, fstat, major, minor};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fstat, major, minor};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{DumpableBehavior, Resource, Rlimit as Limit, set_dumpable_behavior, setrlimit, setsid, umask};
 use rustix::thread::{
@@ -17,7 +17,7 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use super::path::{Leaf, ensure};
+use super::path::{Inside, Leaf, ensure};
 use super::step::During;
 use super::talk::{Message, Talk};
 use super::terminal::Terminal;
@@ -112,6 +112,15 @@ fn resource(name: &str) -> Option<Resource> {
     })
 }
 
+/// What a missing working directory means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MissingDirectory {
+    /// It is made, as for a container's first process.
+    Make,
+    /// The process cannot run, as for an exec.
+    Refuse,
+}
+
 /// All that must be known before the process waits for its start.
 pub(super) struct Prepared {
     identity: Identity,
@@ -123,9 +132,14 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Looks up the user in the container, makes and enters the working directory, joins a keyring called after
     /// `name`.
-    pub(super) fn new(plan: &ProcessPlan, name: &str, root: &OwnedFd) -> Result<Self, StepError> {
+    pub(super) fn new(
+        plan: &ProcessPlan,
+        name: &str,
+        root: &OwnedFd,
+        missing: MissingDirectory,
+    ) -> Result<Self, StepError> {
         let identity = look_up(&plan.user, &plan.additional_groups, &UserFiles::read(root)?)?;
-        enter_directory(&plan.cwd, root)?;
+        enter_directory(&plan.cwd, root, missing)?;
         join_keyring(name)?;
         let mut env = plan.env.clone();
         if !env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
@@ -201,10 +215,15 @@ fn give_stdio_to(identity: &Identity) -> Result<(), StepError> {
     Ok(())
 }
 
-fn enter_directory(cwd: &str, root: &OwnedFd) -> Result<(), StepError> {
+fn enter_directory(cwd: &str, root: &OwnedFd, missing: MissingDirectory) -> Result<(), StepError> {
     let cwd = if cwd.is_empty() { "/" } else { cwd };
     let in_words = |error: StepError| StepError { step: Step::WorkingDirectory, subject: cwd.to_owned(), ..error };
-    let directory = ensure(root, Path::new(cwd), Leaf::Directory).map_err(in_words)?;
+    let directory = match missing {
+        MissingDirectory::Make => ensure(root, Path::new(cwd), Leaf::Directory).map_err(in_words)?,
+        MissingDirectory::Refuse => {
+            root.open_inside(Path::new(cwd), OFlags::PATH).during(Step::WorkingDirectory, cwd)?
+        }
+    };
     rustix::process::fchdir(&directory).during(Step::WorkingDirectory, cwd)?;
     // a directory of the host's, reached through a descriptor that leaked, has no path from our root
     let now = rustix::process::getcwd(Vec::new()).during(Step::WorkingDirectory, cwd)?;

@@ -35,6 +35,7 @@ fn lead_a_group() {
 
 /// Passes signals on and reaps until the program has ended, and ends like it.
 fn watch(program: Pid) -> ! {
+    let _ = rustix::thread::set_name(c"docker-init"); // what people look for in ps
     let _ = close_descriptors(3, u32::MAX); // the conversation with the parent among them: the program has it
     loop {
         match SigSet::all().wait() {

@@ -108,22 +108,38 @@ impl StepError {
         Self { step, errno: 0, subject: subject.into() }
     }
 
-    /// The exit status Docker gives for it: 127 for a missing program, 126 for one that cannot run, else 128.
+    /// The exit status Docker gives for it: 127 for a missing program, 126 for one that cannot run as told, else 128.
     pub fn exit_code(&self) -> i64 {
         match self.step {
             Step::ProgramNotInPath | Step::ProgramNotFound => 127,
-            Step::Exec | Step::WorkingDirectory if self.errno == Errno::NOENT.raw_os_error() => 127,
-            Step::Exec | Step::WorkingDirectory => 126,
+            Step::Exec if self.errno == Errno::NOENT.raw_os_error() => 127,
+            Step::Exec | Step::WorkingDirectory | Step::FindUser | Step::FindGroup | Step::UserRange => 126,
             _ => 128,
         }
     }
 
     /// The words for Docker's clients, which look for phrases in them to tell exit codes apart.
     pub fn docker_message(&self) -> String {
+        if self.is_found_by_daemon() {
+            return self.to_string();
+        }
         format!(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: \
              unable to start container process: {self}: unknown"
         )
+    }
+
+    /// The same for a process run in a running container.
+    pub fn docker_exec_message(&self) -> String {
+        if self.is_found_by_daemon() {
+            return self.to_string();
+        }
+        format!("OCI runtime exec failed: exec failed: unable to start container process: {self}: unknown")
+    }
+
+    /// What Docker's daemon finds before it asks a runtime, and so says without the runtime's preamble.
+    fn is_found_by_daemon(&self) -> bool {
+        matches!(self.step, Step::FindUser | Step::FindGroup | Step::UserRange | Step::FindDevice)
     }
 
     /// What could help, where that can be known.
@@ -163,7 +179,7 @@ impl fmt::Display for StepError {
             }
             Step::Exec => return write!(f, "exec: {subject:?}: {}", self.reason()),
             Step::WorkingDirectory => {
-                return write!(f, "chdir to cwd ({subject:?}) set in config.json: {}", self.reason());
+                return write!(f, "chdir to cwd ({subject:?}) set in config.json failed: {}", self.reason());
             }
             Step::WorkingDirectoryOutside => {
                 return write!(f, "current working directory {subject} is outside of container mount namespace root");
@@ -265,7 +281,7 @@ mod tests {
         check(StepError::new(Step::Exec, Errno::ACCESS, "/etc"), 126, "exec: \"/etc\": permission denied");
         check(StepError::new(Step::Exec, Errno::NOEXEC, "/x"), 126, "exec /x: exec format error");
         let user = StepError::refused(Step::FindUser, "bob");
-        check(user, 128, "unable to find user bob: no matching entries in passwd file");
+        check(user, 126, "unable to find user bob: no matching entries in passwd file");
     }
 
     #[test]

@@ -78,20 +78,19 @@ fn usual(
         or_read_only(own("/sys/fs/cgroup", MountKind::Cgroup).hardened(), is_privileged || security.writable_cgroups),
     ];
     let is_without_shm = input.host_config.ipc_mode.as_deref() == Some("none");
+    // shows the queues of whichever namespace it is mounted in, the host's too
+    mounts.push(own("/dev/mqueue", MountKind::Mqueue).hardened());
     match namespaces.ipc {
         IpcNs::Private => {
-            mounts.push(own("/dev/mqueue", MountKind::Mqueue).hardened());
             if !is_without_shm {
                 let size = shm_size(input)?;
                 mounts.push(MountPlan::tmpfs("/dev/shm", ["mode=1777".to_owned(), format!("size={size}")]).hardened());
             }
         }
         IpcNs::Host => {
-            mounts.push(MountPlan::bind("/dev/mqueue", "/dev/mqueue").hardened());
             mounts.push(MountPlan::bind("/dev/shm", "/dev/shm").hardened());
         }
         IpcNs::JoinPid(pid) => {
-            mounts.push(own("/dev/mqueue", MountKind::Mqueue).hardened());
             mounts.push(own("/dev/shm", MountKind::OfProcess { pid, path: "/dev/shm".into() }).hardened());
         }
     }
