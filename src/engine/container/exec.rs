@@ -187,8 +187,8 @@ fn asked_size(size: Option<&[usize]>) -> Option<ConsoleSize> {
 /// Docker's frame around the reason.
 fn exec_message(error: &ShimError) -> String {
     let reason = error.to_string();
-    if reason.starts_with("OCI runtime exec failed") {
-        return reason;
+    if matches!(error, ShimError::Start { .. }) {
+        return reason; // in the frame already, or Docker has none for it
     }
     format!("OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown")
 }

@@ -174,9 +174,7 @@ impl Keeper {
         let running = runtime::exec(target, &request.plan, stdio).map_err(|error| Refusal {
             kind: RefusalKind::Start,
             code: error.exit_code(),
-            message: format!(
-                "OCI runtime exec failed: exec failed: unable to start container process: {error}: unknown"
-            ),
+            message: error.docker_exec_message(),
         })?;
         let number = self.next_number();
         let exec_id = Some(request.exec_id.clone());
