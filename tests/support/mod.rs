@@ -58,12 +58,17 @@ impl NetworkThread {
     }
 }
 
+/// `ip link set lo up`, as one netlink message: carried out before `sendto` returns.
 fn raise_loopback() {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-        tokio::spawn(connection);
-        handle.link().set(rtnetlink::LinkUnspec::new_with_index(1).up().build()).execute().await.unwrap();
-    });
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, netlink, sendto, socket_with};
+    const LENGTH: u32 = 32;
+    const RTM_SETLINK_REQUEST: u32 = 19 | 1 << 16;
+    const LOOPBACK: u32 = 1;
+    const UP: u32 = 1;
+    let words = [LENGTH, RTM_SETLINK_REQUEST, 1, 0, 0, LOOPBACK, UP, UP];
+    let message: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
+    sendto(&socket, &message, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0)).unwrap();
 }
 
 /// An engine of its own.

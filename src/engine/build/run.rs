@@ -238,7 +238,7 @@ impl<'a> Sandbox<'a> {
             kill(&shim).await;
         }
         if let Some(endpoint) = self.endpoint.take()
-            && let Err(error) = self.runner.networks.disconnect(&endpoint).await
+            && let Err(error) = self.runner.networks.release(&endpoint).await
         {
             failure.get_or_insert(error);
         }

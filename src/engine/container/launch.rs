@@ -313,7 +313,7 @@ impl Room {
         let record = container.record();
         self.kill_leftovers(&record).await;
         for endpoint in acquired.endpoints.iter().rev() {
-            if let Err(error) = self.rooms.networks.disconnect(endpoint).await {
+            if let Err(error) = self.rooms.networks.release(endpoint).await {
                 tracing::warn!(container = container.id, %error, "a failed start left its network place");
             }
         }

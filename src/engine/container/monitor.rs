@@ -131,7 +131,7 @@ impl Room {
         self.kill_leftovers(record).await;
         let endpoints: Vec<&Endpoint> = record.endpoints().collect();
         for endpoint in endpoints {
-            if let Err(error) = self.rooms.networks.disconnect(endpoint).await {
+            if let Err(error) = self.rooms.networks.release(endpoint).await {
                 tracing::warn!(container = container.id, network = endpoint.network_name, %error, "not taken off its network");
             }
         }

@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub link_prefix: &'a str,
     /// Subnets that an automatic choice avoids: the host's live routes and name servers.
     pub host: &'a [Subnet],
+    /// The names of the host's links.
+    pub links: &'a [String],
     /// The other networks.
     pub others: &'a [NetworkRecord],
     /// Where automatic subnets come from.
@@ -57,6 +59,7 @@ pub fn plan(request: &docker::NetworkCreateRequest, facts: Facts<'_>) -> Result<
         attachable: request.attachable.unwrap_or_default(),
         ipv6: request.enable_ipv6.unwrap_or_default(),
         pool: Some(pool),
+        borrows_link: facts.links.contains(&link),
         link: Some(link),
         options,
         ipam_options: sorted(request.ipam.as_ref().and_then(|ipam| ipam.options.as_ref())),
@@ -96,6 +99,7 @@ pub fn predefined(name: &str, facts: Facts<'_>, default_bridge: &str) -> Result<
         internal: false,
         attachable: false,
         ipv6: false,
+        borrows_link: false,
         link: pool.is_some().then(|| default_bridge.to_owned()),
         pool,
         options,
@@ -317,7 +321,15 @@ mod tests {
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn facts(others: &[NetworkRecord]) -> Facts<'_> {
-        Facts { id: ID, now: "2026-01-01T00:00:00Z", link_prefix: "by", host: &[], others, home: Home::Docker }
+        Facts {
+            id: ID,
+            now: "2026-01-01T00:00:00Z",
+            link_prefix: "by",
+            host: &[],
+            links: &[],
+            others,
+            home: Home::Docker,
+        }
     }
 
     fn request(name: &str) -> docker::NetworkCreateRequest {

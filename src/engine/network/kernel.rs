@@ -3,6 +3,7 @@
 //! The room decides under its lock and submits the work before it lets go, so the kernel sees changes in the order of the
 //! decisions, and no lock is held while the kernel works.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::endpoint::MacAddr;
 use super::error::NetworkError;
-use super::netlink::{BridgePort, LinkPeer, RouteSocket, VethPair};
+use super::netlink::{self, BridgePort, LinkPeer, RouteSocket, VethPair};
 use super::nft::{Batch, NftSocket};
 use super::sandbox;
 
@@ -126,6 +127,16 @@ impl Host {
         self.nft.commit(batch).map_err(NetworkError::kernel("change nft table", batch.table.as_str()))
     }
 
+    /// Forgets the flows to these UDP ports of the host. A flow that began before its port was published, or was
+    /// published by another container, would else go on to where it went first for as long as its packets come.
+    pub fn forget_flows(&mut self, udp_ports: &BTreeSet<u16>) {
+        if !udp_ports.is_empty()
+            && let Err(error) = netlink::forget_udp_flows(udp_ports)
+        {
+            tracing::warn!(%error, "flows to re-published UDP ports may go astray for a while");
+        }
+    }
+
     /// Makes a bridge, or completes one that is there.
     pub fn bring_up(&mut self, plan: &BridgePlan) -> Result<(), NetworkError> {
         let link = plan.link.as_str();
@@ -156,6 +167,10 @@ impl Host {
 
     /// Removes a link; that there is none is success.
     pub fn delete_link(&mut self, name: &str) -> Result<(), NetworkError> {
+        // An endpoint on host or none has no link.
+        if name.is_empty() {
+            return Ok(());
+        }
         self.route.delete_link(name).map_err(NetworkError::kernel("remove link", name))
     }
 

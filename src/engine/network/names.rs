@@ -72,6 +72,7 @@ mod tests {
             ipv6: false,
             pool: None,
             link: None,
+            borrows_link: false,
             options: BTreeMap::new(),
             ipam_options: BTreeMap::new(),
             labels: BTreeMap::new(),

@@ -22,6 +22,7 @@ use super::files::HostResolver;
 use super::ipam::{Home, Subnet};
 use super::kernel::{BridgePlan, Host, Kernel, LinkPlan, free_interface};
 use super::netlink::BridgePort;
+use super::ports::Protocol;
 use super::record::NetworkRecord;
 use super::rules;
 use super::sandbox;
@@ -49,6 +50,8 @@ pub struct Networks {
     events: Arc<Events>,
     state: Mutex<State>,
     kernel: Kernel,
+    // Removes the links of containers that have ended: each takes the kernel some 15 ms, and nobody waits for it.
+    sweeper: Kernel,
     // Held while a network is made, so that two that are made at once don't choose the same subnet or name.
     creation: tokio::sync::Mutex<()>,
     _root: Arc<StateRoot>,
@@ -77,6 +80,7 @@ impl Networks {
             events,
             state: Mutex::new(state),
             kernel: Kernel::start()?,
+            sweeper: Kernel::start()?,
             creation: tokio::sync::Mutex::default(),
             _root: root,
         };
@@ -135,8 +139,8 @@ impl Networks {
         let work = {
             let mut state = self.state();
             let idle: Vec<String> = state.up.iter().filter(|id| state.members(id).next().is_none()).cloned().collect();
-            let links: Vec<String> =
-                idle.iter().filter_map(|id| state.networks.get(id)).filter_map(|it| it.link.clone()).collect();
+            let records = idle.iter().filter_map(|id| state.networks.get(id));
+            let links: Vec<String> = records.filter_map(|it| it.own_link()).map(str::to_owned).collect();
             state.up.retain(|id| !idle.contains(id));
             let table = state.table(&self.instance.nft_table());
             self.kernel.submit("close", move |host| {
@@ -144,7 +148,8 @@ impl Networks {
                 host.remove_links(|name| links.iter().any(|link| link == name))
             })
         };
-        if let Err(error) = work.await {
+        let swept = self.sweeper.submit("close", |_| Ok(()));
+        if let Err(error) = work.await.and(swept.await) {
             tracing::warn!(%error, "the networks were not all taken down");
         }
     }
@@ -159,12 +164,15 @@ impl Networks {
     ) -> Result<docker::NetworkCreateResponse, EngineError> {
         let _one_at_a_time = self.creation.lock().await;
         let host = self.host_subnets().await?;
+        let links = self.kernel.submit("list links", |host| {
+            host.links().link_names().map_err(NetworkError::kernel("list links of", "the host"))
+        });
+        let links = links.await?;
         let id = new_id();
-        let (record, warning) = {
-            let others = self.records();
-            let now = jiff::Timestamp::now().to_string();
-            create::plan(&request, self.facts(&id, &now, &host, &others))?
-        };
+        let others = self.records();
+        let now = jiff::Timestamp::now().to_string();
+        let facts = Facts { links: &links, ..self.facts(&id, &now, &host, &others) };
+        let (record, warning) = create::plan(&request, facts)?;
         self.keep(record.clone())?;
         self.publish("create", &record, None);
         Ok(docker::NetworkCreateResponse { id, warning })
@@ -238,7 +246,7 @@ impl Networks {
             let was_up = state.up.remove(&record.id);
             let work = was_up.then(|| {
                 let table = state.table(&self.instance.nft_table());
-                let link = record.link.clone();
+                let link = record.own_link().map(str::to_owned);
                 self.kernel.submit("remove network", move |host| {
                     host.commit(&table)?;
                     host.remove_links(|name| Some(name) == link.as_deref())
@@ -307,11 +315,32 @@ impl Networks {
         self.connect_as(netns, request).await
     }
 
-    /// Takes a container off a network. What is gone already is success.
+    /// Takes a running container off a network; its link is gone afterwards. What is gone already is success.
     ///
     /// # Errors
     /// The kernel refuses; the rest is undone all the same.
     pub async fn disconnect(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let link = endpoint.host_link.clone();
+        let undone = self.withdraw(endpoint).await;
+        let removed = self.sweeper.submit("disconnect", move |host| host.delete_link(&link)).await;
+        undone?;
+        Ok(removed?)
+    }
+
+    /// Takes a container that has ended off a network: the same as [`disconnect`](Self::disconnect), without waiting for
+    /// its link to go.
+    ///
+    /// # Errors
+    /// The kernel refuses; the rest is undone all the same.
+    pub async fn release(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let link = endpoint.host_link.clone();
+        // It is on its way; one that could not be removed is swept at the next start.
+        drop(self.sweeper.submit("release", move |host| host.delete_link(&link)));
+        self.withdraw(endpoint).await
+    }
+
+    /// Takes back an endpoint's address, ports and names, everything but its link.
+    async fn withdraw(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
         let work = {
             let mut state = self.state();
             if !state.dismiss(&endpoint.id) {
@@ -320,12 +349,12 @@ impl Networks {
             let table = self.instance.nft_table();
             let fewer = rules::unpublish(&table, &publications(endpoint));
             let whole = state.table(&table);
-            let link = endpoint.host_link.clone();
+            let datagram_ports = datagram_ports(endpoint);
             self.kernel.submit("disconnect", move |host| {
                 // Where somebody else changed our table, taking the elements out one by one fails: then it is made anew.
                 let unpublished = host.commit(&fewer).or_else(|_| host.commit(&whole));
-                let removed = if link.is_empty() { Ok(()) } else { host.delete_link(&link) };
-                unpublished.and(removed)
+                host.forget_flows(&datagram_ports);
+                unpublished
             })
         };
         let undone = work.await;
@@ -387,7 +416,7 @@ impl Networks {
             self.forget(&endpoint);
             return Err(error.into());
         }
-        if let Err(error) = self.write_names(Some(&endpoint)).await {
+        if let Err(error) = self.make_names(&endpoint).await {
             // The first error is the one to tell; the link goes with the attempt.
             let _ = self.disconnect(&endpoint).await;
             return Err(error);
@@ -412,6 +441,7 @@ impl Networks {
             None => rules::publish(&table, &publications(endpoint)),
         };
         let whole = state.table(&table);
+        let datagram_ports = datagram_ports(endpoint);
         self.kernel.submit("connect", move |host: &mut Host| {
             if let Some(bridge) = &bridge {
                 host.bring_up(bridge)?;
@@ -420,7 +450,9 @@ impl Networks {
             host.commit(&batch).or_else(|_| host.commit(&whole)).inspect_err(|_| {
                 // The refusal is what the caller reads; a link that stays is swept at the next start.
                 let _ = host.delete_link(&plan.host_link);
-            })
+            })?;
+            host.forget_flows(&datagram_ports);
+            Ok(())
         })
     }
 
@@ -469,7 +501,7 @@ impl Networks {
     }
 
     fn facts<'a>(&'a self, id: &'a str, now: &'a str, host: &'a [Subnet], others: &'a [NetworkRecord]) -> Facts<'a> {
-        Facts { id, now, link_prefix: &self.link_prefix, host, others, home: self.home() }
+        Facts { id, now, link_prefix: &self.link_prefix, host, links: &[], others, home: self.home() }
     }
 
     /// Where this engine's automatic subnets come from.
@@ -538,6 +570,18 @@ impl Networks {
         Ok(written.unwrap_or(Err(NetworkError::Worker { step: "write names" }))?)
     }
 
+    /// Makes the folder for a container's name table, where it is missing, and writes everybody's.
+    async fn make_names(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
+        let path = self.names_path(&endpoint.container_id);
+        let folder = path.parent().unwrap_or(&path);
+        std::fs::create_dir_all(folder).map_err(|source| NetworkError::File {
+            action: "create",
+            path: folder.to_owned(),
+            source,
+        })?;
+        self.write_names(Some(endpoint)).await
+    }
+
     fn publish(&self, action: &str, record: &NetworkRecord, container: Option<&str>) {
         let mut attributes = vec![("name", record.name.clone()), ("type", record.driver.to_string())];
         attributes.extend(container.map(|id| ("container", id.to_owned())));
@@ -567,6 +611,12 @@ impl LinkPattern {
         };
         name == self.default_bridge || name.strip_prefix(&self.prefix).is_some_and(is_made)
     }
+}
+
+/// The host's UDP ports that an endpoint publishes.
+fn datagram_ports(endpoint: &Endpoint) -> BTreeSet<u16> {
+    let udp = endpoint.ports.iter().filter(|port| port.container.protocol == Protocol::Udp);
+    udp.map(|port| port.host_port).collect()
 }
 
 fn bridge_plan(record: &NetworkRecord) -> Option<BridgePlan> {

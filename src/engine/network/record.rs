@@ -56,6 +56,9 @@ pub struct NetworkRecord {
     /// The bridge's link name; `None` for host and none.
     #[serde(default)]
     pub link: Option<String>,
+    /// Whether the bridge was there before the network: then it is used, and stays when the network goes.
+    #[serde(default)]
+    pub borrows_link: bool,
     /// Driver options as given.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
@@ -89,6 +92,11 @@ impl NetworkRecord {
     /// Whether this is one of bridge, host and none, which can't be removed.
     pub fn is_predefined(&self) -> bool {
         matches!(self.name.as_str(), "bridge" | "host" | "none")
+    }
+
+    /// The bridge's link name, where it is ours to make and remove.
+    pub fn own_link(&self) -> Option<&str> {
+        self.link.as_deref().filter(|_| !self.borrows_link)
     }
 
     /// Whether members find each other by name here (every bridge but the default one, as in Docker).

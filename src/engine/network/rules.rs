@@ -16,7 +16,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::ipam::Subnet;
-use super::nft::{Batch, Chain, Command, Field, Hook, Key, Set, Statement, Verdict};
+use super::nft::{Batch, Chain, Command, Element, Field, Hook, Key, Set, Statement, Verdict};
 use super::ports::{Protocol, PublishedPort};
 
 /// A bridge as the table sees it.
@@ -124,14 +124,14 @@ pub fn publish(table: &str, ports: &[Publication]) -> Batch {
 
 /// Takes published ports back; all must be there.
 pub fn unpublish(table: &str, ports: &[Publication]) -> Batch {
-    let keys_only = |(set, elements): (_, Vec<(Vec<Key>, Vec<Key>)>)| {
+    let keys_only = |(set, elements): (_, Vec<Element>)| {
         Command::DeleteElements(set, elements.into_iter().map(|(key, _)| (key, Vec::new())).collect())
     };
     Batch { table: table.to_owned(), commands: elements(ports).into_iter().map(keys_only).collect() }
 }
 
 /// The ports as elements, by the map they belong to; maps without any are left out.
-fn elements(ports: &[Publication]) -> Vec<(&'static str, Vec<(Vec<Key>, Vec<Key>)>)> {
+fn elements(ports: &[Publication]) -> Vec<(&'static str, Vec<Element>)> {
     let (any, one): (Vec<&Publication>, Vec<_>) = ports.iter().partition(|port| port.host_ip.is_unspecified());
     let value = |port: &Publication| vec![Key::Address(port.to), Key::Port(port.to_port)];
     let exact = |port: &&Publication| {

@@ -216,7 +216,8 @@ mod tests {
             ..Default::default()
         };
         let id = "ab".repeat(32);
-        let facts = Facts { id: &id, now: "", link_prefix: "by", host: &[], others: &[], home: Home::Docker };
+        let facts =
+            Facts { id: &id, now: "", link_prefix: "by", host: &[], links: &[], others: &[], home: Home::Docker };
         let (network, _) = create::plan(&request, facts).unwrap();
         let mut state = State::default();
         state.networks.insert(network.id.clone(), network);

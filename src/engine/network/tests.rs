@@ -1,7 +1,7 @@
 //! Stories with real packets, each in network namespaces of its own: "the host", "the outside" beyond it, and containers.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -101,9 +101,14 @@ impl World {
     }
 
     fn try_container(&self, name: &str, network: &str, ports: &[(&str, u16)]) -> Result<Container, String> {
+        let ports: Vec<_> = ports.iter().map(|(ip, port)| (*ip, "80/tcp", *port)).collect();
+        self.container_with(name, network, &ports)
+    }
+
+    fn container_with(&self, name: &str, network: &str, ports: &[(&str, &str, u16)]) -> Result<Container, String> {
         let netns = self.runtime.block_on(self.networks().new_sandbox()).unwrap();
-        let ports = ports.iter().map(|(ip, port)| PortRequest {
-            container: "80/tcp".parse().unwrap(),
+        let ports = ports.iter().map(|(ip, inside, port)| PortRequest {
+            container: inside.parse().unwrap(),
             host_ip: ip.parse().unwrap(),
             host_ports: *port..=*port,
         });
@@ -172,7 +177,16 @@ fn serve(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16)) {
 
 /// Calls a server; the answer is the address by which it sees the caller.
 fn call(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16)) -> io::Result<IpAddr> {
-    let mut stream = within(netns, || TcpStream::connect_timeout(&SocketAddr::from(at), SILENCE))?;
+    call_for(netns, at, Duration::from_secs(10))
+}
+
+/// Whether nobody answers there.
+fn is_unreachable(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16)) -> bool {
+    call_for(netns, at, SILENCE).is_err()
+}
+
+fn call_for(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16), patience: Duration) -> io::Result<IpAddr> {
+    let mut stream = within(netns, || TcpStream::connect_timeout(&SocketAddr::from(at), patience))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -213,9 +227,58 @@ fn a_published_port_is_reached_from_everywhere() {
         call(Some(web.netns.as_fd()), (HOST, 8080)).expect("from the container itself");
 
         world.disconnect(&web);
-        assert!(call(None, (LOCALHOST, 8080)).is_err(), "a container that is gone publishes nothing");
+        assert!(is_unreachable(None, (LOCALHOST, 8080)), "a container that is gone publishes nothing");
         world.disconnect(&other);
         world.disconnect(&far);
+    });
+}
+
+/// Sends a datagram and returns the answer, from the same port each time.
+fn ask(socket: &UdpSocket, at: (Ipv4Addr, u16), tries: usize) -> Option<String> {
+    (0..tries).find_map(|_| {
+        socket.send_to(b"?", at).unwrap();
+        let mut answer = [0; 16];
+        let (length, _) = socket.recv_from(&mut answer).ok()?;
+        Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+    })
+}
+
+#[test]
+fn a_udp_port_goes_to_whoever_publishes_it_now() {
+    story(|world| {
+        let caller = within(Some(world.outside.as_fd()), || UdpSocket::bind((OUTSIDE, 4000))).unwrap();
+        caller.set_read_timeout(Some(SILENCE)).unwrap();
+        assert_eq!(ask(&caller, (HOST, 5353), 1), None, "nobody has it, but the kernel remembers the flow");
+        for name in ["one", "two"] {
+            let container = world.container_with(name, "bridge", &[("0.0.0.0", "53/udp", 5353)]).unwrap();
+            let server = within(Some(container.netns.as_fd()), || UdpSocket::bind("0.0.0.0:53")).unwrap();
+            let served = thread::spawn(move || {
+                let (_, from) = server.recv_from(&mut [0; 16]).unwrap();
+                server.send_to(name.as_bytes(), from).unwrap();
+            });
+            assert_eq!(ask(&caller, (HOST, 5353), 20).as_deref(), Some(name));
+            served.join().unwrap();
+            world.disconnect(&container);
+        }
+    });
+}
+
+#[test]
+fn a_bridge_that_was_there_before_stays() {
+    story(|world| {
+        let mut route = RouteSocket::open().unwrap();
+        route.create_bridge("mine", MacAddr([2, 0, 0, 0, 0, 1]), None).unwrap();
+        let request = docker::NetworkCreateRequest {
+            name: "shop".to_owned(),
+            options: Some([("com.docker.network.bridge.name".to_owned(), "mine".to_owned())].into()),
+            ..Default::default()
+        };
+        world.runtime.block_on(world.networks().create(request)).unwrap();
+        let web = world.container("web", "shop", &[]);
+        world.disconnect(&web);
+        world.runtime.block_on(world.networks().remove("shop")).unwrap();
+        assert_eq!(world.links(), ["mine"]);
+        route.delete_link("mine").unwrap();
     });
 }
 
@@ -225,7 +288,7 @@ fn a_port_published_on_localhost_stays_there() {
         let web = world.container("web", "bridge", &[("127.0.0.1", 8080)]);
         serve(Some(web.netns.as_fd()), (Ipv4Addr::UNSPECIFIED, 80));
         call(None, (LOCALHOST, 8080)).unwrap();
-        assert!(call(Some(world.outside.as_fd()), (HOST, 8080)).is_err());
+        assert!(is_unreachable(Some(world.outside.as_fd()), (HOST, 8080)));
         world.disconnect(&web);
     });
 }
@@ -239,8 +302,8 @@ fn networks_are_apart_and_members_are_not() {
             (world.container("one", "a", &[]), world.container("two", "a", &[]), world.container("three", "b", &[]));
         serve(Some(one.netns.as_fd()), (Ipv4Addr::UNSPECIFIED, 80));
         assert_eq!(call(Some(two.netns.as_fd()), (one.ip(), 80)).unwrap(), two.ip());
-        assert!(call(Some(three.netns.as_fd()), (one.ip(), 80)).is_err(), "another network");
-        assert!(call(Some(world.outside.as_fd()), (one.ip(), 80)).is_err(), "the outside, by the container's address");
+        assert!(is_unreachable(Some(three.netns.as_fd()), (one.ip(), 80)), "another network");
+        assert!(is_unreachable(Some(world.outside.as_fd()), (one.ip(), 80)), "the outside, by the container's address");
         call(None, (one.ip(), 80)).expect("the host itself");
         for container in [&one, &two, &three] {
             world.disconnect(container);
@@ -257,7 +320,7 @@ fn an_internal_network_is_cut_off() {
         serve(Some(world.outside.as_fd()), (OUTSIDE, 9));
         serve(Some(one.netns.as_fd()), (Ipv4Addr::UNSPECIFIED, 80));
         call(Some(two.netns.as_fd()), (one.ip(), 80)).expect("members reach each other");
-        assert!(call(Some(one.netns.as_fd()), (OUTSIDE, 9)).is_err());
+        assert!(is_unreachable(Some(one.netns.as_fd()), (OUTSIDE, 9)));
         // Not even one that makes its own route gets out.
         let gateway = one.ip().to_bits() & !0xff | 1;
         sandbox::within(one.netns.as_fd(), || {
@@ -266,7 +329,7 @@ fn an_internal_network_is_cut_off() {
             route.add_default_route(index, Ipv4Addr::from_bits(gateway))
         })
         .unwrap();
-        assert!(call(Some(one.netns.as_fd()), (OUTSIDE, 9)).is_err());
+        assert!(is_unreachable(Some(one.netns.as_fd()), (OUTSIDE, 9)));
         world.disconnect(&one);
         world.disconnect(&two);
     });
@@ -286,7 +349,7 @@ fn the_hosts_loopback_is_not_for_containers() {
         })
         .unwrap();
         let gateway = web.endpoint.address.as_ref().unwrap().gateway.unwrap();
-        assert!(call(Some(web.netns.as_fd()), (gateway, 7000)).is_err(), "it listens on 127.0.0.1 only");
+        assert!(is_unreachable(Some(web.netns.as_fd()), (gateway, 7000)), "it listens on 127.0.0.1 only");
         world.disconnect(&web);
     });
 }

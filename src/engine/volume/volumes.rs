@@ -421,14 +421,12 @@ impl Inner {
     fn mount(&self, container: &str, point: &MountedPoint) -> Result<MountPlan, EngineError> {
         let mut plan_of = point.clone();
         match (&point.request.source, &point.volume) {
-            (MountSource::Bind { path, create, .. }, _) => {
-                if !Path::new(path).exists() {
-                    if !create {
-                        return Err(missing_source(path));
-                    }
-                    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-                    made.map_err(|error| disk("create", Path::new(path), error))?;
+            (MountSource::Bind { path, create, .. }, _) if !Path::new(path).exists() => {
+                if !create {
+                    return Err(missing_source(path));
                 }
+                let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+                made.map_err(|error| disk("create", Path::new(path), error))?;
             }
             (MountSource::Volume { .. }, Some(name)) => {
                 let device = self.device(name)?;

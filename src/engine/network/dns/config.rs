@@ -62,14 +62,14 @@ impl Names {
     }
 }
 
-/// Replaces the name table at `path`, so that a reader has the old or the new one whole; where the container's folder is
-/// missing, it is made. It is of use only to the running container, so it need not survive a power cut.
+/// Replaces the name table at `path`, so that a reader has the old or the new one whole. Without its folder the container
+/// is gone, and nothing is written. It is of use only to the running container, so it need not survive a power cut.
 pub fn write_table(path: &Path, table: &NameTable) -> Result<(), NetworkError> {
     let refused = |source| NetworkError::File { action: "write", path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("/"));
     let text = serde_json::to_vec(table).map_err(|error| refused(io::Error::other(error)))?;
-    fs::create_dir_all(folder).map_err(refused)?;
     let fresh = path.with_extension("json.new");
-    fs::write(&fresh, text).map_err(refused)?;
-    fs::rename(&fresh, path).map_err(refused)
+    match fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refused(error)),
+        _ => Ok(()),
+    }
 }

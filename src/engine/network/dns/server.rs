@@ -3,7 +3,7 @@
 //! A question for somebody else goes out on a socket of its own, so each has a port that can't be guessed, with an ID of
 //! its own. The upstreams are asked one after the other: the next one when one is silent for a while or could not say.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -1,6 +1,5 @@
 //! The resolver with real sockets: a container's namespace, and upstreams in the host's.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};

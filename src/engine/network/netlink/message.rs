@@ -94,8 +94,6 @@ impl Message {
 pub struct Received<'a> {
     /// `nlmsg_type`.
     pub kind: u16,
-    /// `nlmsg_flags`.
-    pub flags: u16,
     /// `nlmsg_seq`.
     pub sequence: u32,
     /// What follows the header.
@@ -109,7 +107,6 @@ pub fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received<'_>> {
         let message = bytes.get(..length)?;
         let received = Received {
             kind: u16::from_ne_bytes(message.get(4..6)?.try_into().ok()?),
-            flags: u16::from_ne_bytes(message.get(6..8)?.try_into().ok()?),
             sequence: u32::from_ne_bytes(message.get(8..12)?.try_into().ok()?),
             body: message.get(HEADER..)?,
         };

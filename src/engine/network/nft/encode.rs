@@ -54,7 +54,11 @@ impl NftSocket {
             message.flag(libc::NLM_F_ACK);
         }
         messages.push(bracket(BATCH_END));
-        self.0.transaction(messages, last).map_err(|refusal| refusal.error)
+        self.0.transaction(messages, last).map_err(|refusal| {
+            // Counted from the bracket that opens the batch.
+            tracing::debug!(table = batch.table, message = refusal.index, error = %refusal.error, "nft batch refused");
+            refusal.error
+        })
     }
 }
 
@@ -71,6 +75,11 @@ fn encode(table: &str, command: &Command, number: usize, into: &mut Vec<Message>
     match command {
         Command::AddTable => {
             let mut it = message(NEW_TABLE, libc::NLM_F_CREATE);
+            it.text(1, table).number(2, 0);
+            into.push(it);
+        }
+        Command::CreateTable => {
+            let mut it = message(NEW_TABLE, libc::NLM_F_CREATE | libc::NLM_F_EXCL);
             it.text(1, table).number(2, 0);
             into.push(it);
         }
@@ -142,6 +151,7 @@ fn add_chain(table: &str, chain: &Chain) -> Message {
         let (kind, number) = match hook {
             Hook::FilterPrerouting => ("filter", 0),
             Hook::FilterForward => ("filter", 2),
+            Hook::FilterOutput => ("filter", 3),
             Hook::NatPrerouting => ("nat", 0),
             Hook::NatOutput => ("nat", 3),
             Hook::NatPostrouting => ("nat", 4),
@@ -227,6 +237,10 @@ const TRANSPORT_HEADER: u32 = 2;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
 
+/// Offsets of the ports in the transport header.
+const SOURCE_PORT: u32 = 0;
+const DESTINATION_PORT: u32 = 2;
+
 /// Offsets of the addresses in the IPv4 header.
 const SOURCE: u32 = 12;
 const DESTINATION: u32 = 16;
@@ -275,28 +289,21 @@ fn statement(list: &mut Message, statement: &Statement) {
             const DST_NAT: u32 = 1 << 5;
             conntrack_bit(list, STATUS, DST_NAT);
         }
-        Statement::Port(protocol, port) => {
-            meta(list, L4PROTO, REGISTER);
-            compare(list, EQUAL, &[number(*protocol)]);
-            payload(list, TRANSPORT_HEADER, 2, 2, REGISTER);
-            compare(list, EQUAL, &port.to_be_bytes());
-        }
+        Statement::Port(protocol, port) => has_port(list, *protocol, DESTINATION_PORT, *port),
+        Statement::FromPort(protocol, port) => has_port(list, *protocol, SOURCE_PORT, *port),
+        Statement::RewritePort(protocol, port) => rewrite_port(list, *protocol, DESTINATION_PORT, *port),
+        Statement::RewriteFromPort(protocol, port) => rewrite_port(list, *protocol, SOURCE_PORT, *port),
         Statement::DnatByPort(map) => {
             meta(list, L4PROTO, REGISTER);
-            payload(list, TRANSPORT_HEADER, 2, 2, REGISTER + 1);
+            payload(list, TRANSPORT_HEADER, DESTINATION_PORT, 2, REGISTER + 1);
             lookup(list, map, Some(REGISTER));
             dnat(list);
         }
         Statement::DnatByAddressAndPort(map) => {
             payload(list, NETWORK_HEADER, DESTINATION, 4, REGISTER);
             meta(list, L4PROTO, REGISTER + 1);
-            payload(list, TRANSPORT_HEADER, 2, 2, REGISTER + 2);
+            payload(list, TRANSPORT_HEADER, DESTINATION_PORT, 2, REGISTER + 2);
             lookup(list, map, Some(REGISTER));
-            dnat(list);
-        }
-        Statement::Dnat(address, port) => {
-            immediate(list, REGISTER, &address.octets());
-            immediate(list, REGISTER + 1, &port.to_be_bytes());
             dnat(list);
         }
         Statement::Masquerade => expression(list, "masq", |_| {}),
@@ -319,6 +326,27 @@ fn meta(list: &mut Message, key: u32, register: u32) {
 fn payload(list: &mut Message, base: u32, offset: u32, length: u32, register: u32) {
     expression(list, "payload", |it| {
         it.number(1, register).number(2, base).number(3, offset).number(4, length);
+    });
+}
+
+fn has_port(list: &mut Message, protocol: Protocol, offset: u32, port: u16) {
+    meta(list, L4PROTO, REGISTER);
+    compare(list, EQUAL, &[number(protocol)]);
+    payload(list, TRANSPORT_HEADER, offset, 2, REGISTER);
+    compare(list, EQUAL, &port.to_be_bytes());
+}
+
+/// Writes a port into the packet and corrects its checksum.
+fn rewrite_port(list: &mut Message, protocol: Protocol, offset: u32, port: u16) {
+    const INTERNET_CHECKSUM: u32 = 1;
+    let checksum_offset = match protocol {
+        Protocol::Udp => 6,
+        Protocol::Tcp | Protocol::Sctp => 16,
+    };
+    immediate(list, REGISTER, &port.to_be_bytes());
+    expression(list, "payload", |it| {
+        it.number(5, REGISTER).number(2, TRANSPORT_HEADER).number(3, offset).number(4, 2);
+        it.number(6, INTERNET_CHECKSUM).number(7, checksum_offset);
     });
 }
 

@@ -7,4 +7,4 @@ mod encode;
 mod table;
 
 pub(super) use encode::NftSocket;
-pub(super) use table::{Batch, Chain, Command, Field, Hook, Key, Set, Statement, Verdict};
+pub(super) use table::{Batch, Chain, Command, Element, Field, Hook, Key, Set, Statement, Verdict};

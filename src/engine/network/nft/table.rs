@@ -20,6 +20,8 @@ pub struct Batch {
 pub enum Command {
     /// Makes the table; it may exist.
     AddTable,
+    /// Makes the table; it must not exist.
+    CreateTable,
     /// Removes the table with all in it; it must exist.
     DeleteTable,
     /// Makes a set or map.
@@ -90,6 +92,8 @@ pub enum Hook {
     FilterPrerouting,
     /// `type filter hook forward`.
     FilterForward,
+    /// `type filter hook output`.
+    FilterOutput,
     /// `type nat hook prerouting`.
     NatPrerouting,
     /// `type nat hook output`.
@@ -127,8 +131,12 @@ pub enum Statement {
     DnatByPort(&'static str),
     /// Destination becomes what the map has for `daddr . proto . dport`.
     DnatByAddressAndPort(&'static str),
-    /// Destination becomes this.
-    Dnat(Ipv4Addr, u16),
+    /// The transport protocol and source port are these.
+    FromPort(Protocol, u16),
+    /// The destination port becomes this, in the packet itself and without memory of it.
+    RewritePort(Protocol, u16),
+    /// The source port becomes this, in the packet itself and without memory of it.
+    RewriteFromPort(Protocol, u16),
     /// Source becomes the address of the outgoing link.
     Masquerade,
     /// The end of the rule.
@@ -152,6 +160,7 @@ impl fmt::Display for Batch {
         for command in &self.commands {
             match command {
                 Command::AddTable => writeln!(f, "add table ip {table}")?,
+                Command::CreateTable => writeln!(f, "create table ip {table}")?,
                 Command::DeleteTable => writeln!(f, "delete table ip {table}")?,
                 Command::AddSet(set) => {
                     let kind = if set.value.is_empty() { "set" } else { "map" };
@@ -189,6 +198,7 @@ impl fmt::Display for Hook {
         f.write_str(match self {
             Self::FilterPrerouting => "filter hook prerouting",
             Self::FilterForward => "filter hook forward",
+            Self::FilterOutput => "filter hook output",
             Self::NatPrerouting => "nat hook prerouting",
             Self::NatOutput => "nat hook output",
             Self::NatPostrouting => "nat hook postrouting",
@@ -234,7 +244,9 @@ impl fmt::Display for Statement {
             Self::Port(protocol, port) => write!(f, "{protocol} dport {port}"),
             Self::DnatByPort(map) => write!(f, "dnat to meta l4proto . th dport map @{map}"),
             Self::DnatByAddressAndPort(map) => write!(f, "dnat to ip daddr . meta l4proto . th dport map @{map}"),
-            Self::Dnat(address, port) => write!(f, "dnat to {address}:{port}"),
+            Self::FromPort(protocol, port) => write!(f, "{protocol} sport {port}"),
+            Self::RewritePort(protocol, port) => write!(f, "{protocol} dport set {port}"),
+            Self::RewriteFromPort(protocol, port) => write!(f, "{protocol} sport set {port}"),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Then(Verdict::Accept) => f.write_str("accept"),
             Self::Then(Verdict::Drop) => f.write_str("drop"),
