@@ -6,6 +6,7 @@
 
 use super::text::is_unsafe;
 use ratatui::style::{Color, Modifier, Style};
+use std::borrow::Cow;
 use unicode_width::UnicodeWidthChar;
 
 /// A run of text in one style. The style's colours are the container's own, laid over the theme's.
@@ -89,8 +90,15 @@ pub fn parse(line: &[u8]) -> Vec<Span> {
 }
 
 /// The text of a line without its colours, as a search sees it.
-pub fn plain(line: &[u8]) -> String {
-    parse(line).into_iter().map(|span| span.text).collect()
+pub fn plain(line: &[u8]) -> Cow<'_, str> {
+    // A search looks at every line that is kept, and most are nothing but printable ASCII.
+    if line.len() <= LINE_LIMIT
+        && line.iter().all(|b| (0x20..0x7f).contains(b))
+        && let Ok(text) = std::str::from_utf8(line)
+    {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(parse(line).into_iter().map(|span| span.text).collect())
 }
 
 /// What is left of a line that overwrites itself: the part after the last carriage return that has text behind it.
@@ -283,7 +291,7 @@ mod tests {
     use super::*;
 
     fn plain_of(line: &[u8]) -> String {
-        plain(line)
+        plain(line).into_owned()
     }
 
     #[test]

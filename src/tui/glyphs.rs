@@ -105,7 +105,7 @@ pub const ASCII: Glyphs = Glyphs {
     bar_empty: ".",
     rule: "-",
     thumb: "#",
-    caret: "|",
+    caret: "!",
     checked: "x",
     unchecked: ".",
     spinner: &["|", "/", "-", "\\"],

@@ -70,10 +70,17 @@ pub fn give_back() {
     let _ = disable_raw_mode();
 }
 
+/// A panic of the drawing thread ends the program, so its message belongs on the terminal, given back before. Panics
+/// of tasks do not: they are logged, and what the task was for fails in its own way.
 fn install_panic_hook() {
     let before = std::panic::take_hook();
+    let drawing = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
-        give_back();
-        before(info);
+        if std::thread::current().id() == drawing {
+            give_back();
+            before(info);
+        } else {
+            tracing::error!("a task panicked: {info}");
+        }
     }));
 }

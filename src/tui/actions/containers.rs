@@ -76,7 +76,7 @@ pub const ACTIONS: &[Action] = &[
     container(
         "container.pause",
         &["p"],
-        "pause",
+        "",
         "Pause, or resume what is paused",
         |model| some(model, |c| matches!(c.state, State::Running | State::Paused), "is not running"),
         |model| {

@@ -133,7 +133,7 @@ pub const LOGS: &[Action] = &[
     row(Scope::Logs, "logs.copy", &["y"], "", "Copy the lines in view to the clipboard", |model| {
         let last = model.logs.top + model.logs.height as u64;
         let lines = (model.logs.top..last).filter_map(|number| model.logs.buffer.get(number));
-        let text: String = lines.map(|line| crate::tui::ansi::plain(&line.text) + "\n").collect();
+        let text: String = lines.map(|line| crate::tui::ansi::plain(&line.text).into_owned() + "\n").collect();
         model.say(Weight::Good, "the lines in view were copied");
         vec![Effect::Copy(text)]
     }),

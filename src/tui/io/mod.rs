@@ -158,16 +158,29 @@ async fn containers(client: &Docker, ids: &[String]) -> Result<Vec<crate::client
 
 /// Sizes, which the engine must walk for.
 async fn usage(client: &Docker) -> Result<Usage, Error> {
-    let mut usage = Usage::default();
-    let sized = ListContainersOptions { all: true, size: true, ..Default::default() };
-    for container in client.list_containers(Some(sized)).await? {
-        if let (Some(id), Some(size)) = (container.id, container.size_rw) {
-            usage.containers.push((id, size.max(0) as u64));
-        }
+    Ok(sizes(&client.df_objects().await?))
+}
+
+/// Reads `/system/df`. Hosts that leave the lists out tell sums only; then nothing is known of single objects.
+fn sizes(answer: &serde_json::Value) -> Usage {
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let volumes = list("Volumes").into_iter().filter_map(|volume| {
+        let usage = &volume["UsageData"];
+        Some((text(&volume["Name"]), usage["Size"].as_u64()?, usage["RefCount"].as_u64().unwrap_or(0)))
+    });
+    let containers = list("Containers").into_iter().filter_map(|c| Some((text(&c["Id"]), c["SizeRw"].as_u64()?)));
+    let images = list("Images").into_iter().filter_map(|image| {
+        let shared = image["SharedSize"].as_u64()?;
+        Some((text(&image["Id"]), image["Size"].as_u64()?.saturating_sub(shared)))
+    });
+    let cache = list("BuildCache").iter().filter_map(|record| record["Size"].as_u64()).sum::<u64>();
+    Usage {
+        volumes: volumes.collect(),
+        containers: containers.collect(),
+        images: images.collect(),
+        build_cache: answer["BuildCacheUsage"]["TotalSize"].as_u64().unwrap_or(cache),
     }
-    let answer = client.df(None).await?;
-    usage.build_cache = answer.build_cache_usage.and_then(|cache| cache.total_size).unwrap_or(0).max(0) as u64;
-    Ok(usage)
 }
 
 /// What the engine is. Also the first sign of life.
@@ -221,4 +234,23 @@ fn backoff(failures: u32) -> Duration {
 
 fn down(error: &Error) -> Event {
     Event::Link(Link::Down { why: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_object_by_object() {
+        let usage = sizes(&serde_json::json!({
+            "Volumes": [{"Name": "data", "UsageData": {"Size": 7, "RefCount": 1}}, {"Name": "other", "UsageData": {"Size": -1}}],
+            "Containers": [{"Id": "c", "SizeRw": 3}, {"Id": "d"}],
+            "Images": [{"Id": "i", "Size": 10, "SharedSize": 4}, {"Id": "j", "Size": 10, "SharedSize": -1}],
+            "BuildCache": [{"Size": 5}, {"Size": 6}],
+        }));
+        assert_eq!(usage.volumes, [("data".to_owned(), 7, 1)]);
+        assert_eq!(usage.containers, [("c".to_owned(), 3)]);
+        assert_eq!(usage.images, [("i".to_owned(), 6)]);
+        assert_eq!(usage.build_cache, 11);
+    }
 }

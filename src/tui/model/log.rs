@@ -169,7 +169,7 @@ impl LogBuffer {
 
     /// The whole text, for saving.
     pub fn text(&self) -> String {
-        self.lines.iter().map(|line| ansi::plain(&line.text) + "\n").collect()
+        self.lines.iter().map(|line| ansi::plain(&line.text).into_owned() + "\n").collect()
     }
 }
 
@@ -225,6 +225,10 @@ pub struct LogView {
     pub search: Option<Search>,
     /// The stream ended; why, if that was an error.
     pub ended: Option<Option<String>>,
+    /// Something else is being looked at; the stream is closed, and taken up again on return.
+    pub is_away: bool,
+    /// The container started anew before its old stream ended: that end is not the log's.
+    pub has_restarted: bool,
     /// Something came, or the stream ended: an empty view is really empty.
     pub has_answer: bool,
     /// Columns and rows of the view, from the layout.
@@ -248,6 +252,8 @@ impl Default for LogView {
             stamps: Stamps::Clock,
             search: None,
             ended: None,
+            is_away: false,
+            has_restarted: false,
             has_answer: false,
             width: 80,
             height: 20,
@@ -256,13 +262,15 @@ impl Default for LogView {
 }
 
 impl LogView {
-    /// Turns to a container (or none), from its tail.
-    pub fn open(&mut self, container: Option<String>) {
-        if self.container == container {
-            return;
+    /// Turns to a container, from its tail; or back to the one that was left.
+    pub fn open(&mut self, container: &str) {
+        let was_away = std::mem::replace(&mut self.is_away, false);
+        if self.container.as_deref() != Some(container) {
+            self.container = Some(container.to_owned());
+            self.restart();
+        } else if was_away {
+            self.resume();
         }
-        self.container = container;
-        self.restart();
     }
 
     /// Reads the same container's log again from the start of the window.
@@ -273,6 +281,7 @@ impl LogView {
         self.is_following = true;
         (self.top, self.skip, self.left) = (0, 0, 0);
         self.ended = None;
+        self.has_restarted = false;
         self.has_answer = false;
         if let Some(search) = &mut self.search {
             search.at = None;
@@ -282,8 +291,9 @@ impl LogView {
     /// Takes the stream up again where it broke off.
     pub fn resume(&mut self) {
         self.epoch += 1;
-        self.after = self.buffer.mark();
+        self.after = self.buffer.mark().or(self.after);
         self.ended = None;
+        self.has_restarted = false;
     }
 
     /// Adds what came, unless it is from a stream we left.
@@ -536,7 +546,7 @@ mod tests {
     #[test]
     fn answers_of_an_older_stream_are_dropped() {
         let mut view = view(0);
-        view.open(Some("a".into()));
+        view.open("a");
         let old = view.epoch;
         view.restart();
         assert!(!view.take(LogBatch { container: "a".into(), epoch: old, lines: vec![line("x")] }));

@@ -130,6 +130,8 @@ pub struct Model {
     pub build_cache: Option<u64>,
     /// A container that was just made: the cursor goes to it when it is listed.
     pub expected: Option<String>,
+    /// When containers were last put in order by their load.
+    pub arranged: Timestamp,
     /// Containers that were killed for lack of memory, until they start again.
     pub out_of_memory: BTreeSet<String>,
     pub stats: BTreeMap<String, Series>,
@@ -183,6 +185,7 @@ impl Model {
             builds: Table::new(BUILD_ORDERS),
             build_cache: None,
             expected: None,
+            arranged: Timestamp::UNIX_EPOCH,
             out_of_memory: BTreeSet::new(),
             stats: BTreeMap::new(),
             tabs: [0; 6],
@@ -299,11 +302,10 @@ impl Model {
         let body = self.layout.body();
         (self.logs.width, self.logs.height) = (usize::from(body.width), usize::from(body.height));
         (self.doc.width, self.doc.height) = (usize::from(body.width), usize::from(body.height));
-        let subject = self.subject();
-        match (&subject, self.tab()) {
-            (Subject::Container(id), Some(Tab::Logs)) => self.logs.open(Some(id.clone())),
-            (Subject::Container(id), _) if self.logs.container.as_ref() == Some(id) => {}
-            _ => self.logs.open(None),
+        match (self.subject(), self.tab()) {
+            (Subject::Container(id), Some(Tab::Logs)) => self.logs.open(&id),
+            (Subject::Container(id), _) if self.logs.container.as_ref() == Some(&id) => {}
+            _ => self.logs.is_away = true,
         }
         self.logs.settle();
         self.doc.settle();

@@ -33,8 +33,12 @@ pub(super) fn happened(model: &mut Model, messages: Vec<docker::EventMessage>) -
                     }
                     "start" => {
                         model.out_of_memory.remove(&id);
-                        if model.logs.container.as_deref() == Some(id.as_str()) && model.logs.ended.is_some() {
-                            model.logs.resume();
+                        if model.logs.container.as_deref() == Some(id.as_str()) {
+                            if model.logs.ended.is_some() {
+                                model.logs.resume();
+                            } else {
+                                model.logs.has_restarted = true;
+                            }
                         }
                     }
                     _ => {}
@@ -202,6 +206,11 @@ pub(super) fn measured(model: &mut Model, id: String, sample: Sample) {
         container.cpu = point.cpu;
         container.memory = point.memory;
     }
-    // Orders by load are brought up to date with the list itself; rows that jump each second cannot be read.
+    // Rows that jump each second cannot be read.
+    let is_by_load = matches!(model.containers.orders().get(model.containers.order().0), Some(&("cpu" | "memory")));
+    if is_by_load && model.now.duration_since(model.arranged).as_secs() >= 3 {
+        model.containers.arrange();
+        model.arranged = model.now;
+    }
     model.touch_soon();
 }

@@ -44,6 +44,9 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             if model.logs.container.as_deref() == Some(end.container.as_str()) && model.logs.epoch == end.epoch {
                 model.logs.has_answer = true;
                 model.logs.ended = Some(end.error);
+                if model.logs.has_restarted {
+                    model.logs.resume();
+                }
                 model.touch();
             }
             Vec::new()
@@ -87,6 +90,9 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
     if model.doc.key.as_ref().is_some_and(|key| key.subject != before) {
         model.doc.search = None;
     }
+    if let (Some(tab), Some(doc)) = (model.tab(), docs::local(model, &before)) {
+        model.doc.show(DetailKey { subject: before, tab, version: 0 }, Ok(doc));
+    }
     let mut effects = shell::settle(model);
     effects.extend(workbench::settle(model));
     effects
@@ -113,7 +119,8 @@ pub fn wants(model: &Model) -> Wants {
 
 fn log_want(model: &Model) -> Option<LogWant> {
     let is_up = matches!(model.link, Link::Up | Link::Slow);
-    let container = model.logs.container.clone().filter(|_| is_up && model.logs.ended.is_none())?;
+    let container =
+        model.logs.container.clone().filter(|_| is_up && !model.logs.is_away && model.logs.ended.is_none())?;
     let logs = &model.logs;
     Some(LogWant { container, epoch: logs.epoch, window: logs.window, after: logs.after, follow: true })
 }

@@ -8,7 +8,6 @@ use crate::tui::model::detail::{Doc, DocView, Subject, Tab};
 use crate::tui::model::{Focus, Model};
 use crate::tui::text::cut;
 use crate::tui::theme::Role;
-use crate::tui::update::docs;
 use ratatui::layout::Rect;
 
 pub(super) fn draw(paint: &mut Paint<'_>) {
@@ -60,7 +59,11 @@ fn title(paint: &mut Paint<'_>, frame: Rect, has_focus: bool) {
     }
     let used = model.layout.tabs.last().map_or(frame.x + 4, |(_, area)| area.right());
     if let Some((role, status)) = status(model) {
-        paint.put_right(used + 2, y, frame.right() - 1, &format!(" {status} "), role);
+        // Beside the tabs where it fits, else in the lower border.
+        let status = format!(" {status} ");
+        let fits = usize::from(frame.right().saturating_sub(used + 3)) >= crate::tui::text::width(&status);
+        let (start, y) = if fits { (used + 2, y) } else { (frame.x + 2, frame.bottom() - 1) };
+        paint.put_right(start, y, frame.right() - 1, &status, role);
     }
 }
 
@@ -82,10 +85,6 @@ fn status(model: &Model) -> Option<(Role, String)> {
 
 fn document(paint: &mut Paint<'_>, body: Rect, subject: &Subject, tab: Tab) {
     let model = paint.model;
-    if let Some(doc) = docs::local(model, subject) {
-        lines(paint, body, &doc, &model.doc);
-        return;
-    }
     match model.doc.of(subject, tab) {
         Some(Ok(doc)) => lines(paint, body, doc, &model.doc),
         Some(Err(why)) => {

@@ -144,7 +144,7 @@ fn value(paint: &mut Paint<'_>, field: &Field, x: u16, y: u16, end: u16, has_foc
     let style = paint.style(if has_focus { Role::InputFocus } else { Role::Input });
     match &field.value {
         Value::Text { input, .. } => {
-            paint.tint(Rect { x, y, width: end - x, height: 1 }, style);
+            paint.tint(Rect { x, y, width: end.saturating_sub(x), height: 1 }, style);
             if input.text().is_empty() {
                 let faint = style.patch(ratatui::style::Style { fg: paint.style(Role::Dim).fg, ..Default::default() });
                 paint.text(x + 1, y, end, field.example, faint);

@@ -42,26 +42,35 @@ pub(super) fn draw(paint: &mut Paint<'_>) {
     let (cpu, memory) = model.load();
     let (cores, total) = model.facts.as_ref().map_or((1, 0), |facts| (facts.cpus.max(1), facts.memory));
     let cpu = percent(cpu / f64::from(cores));
-    let memory = if total > 0 { format!("{}/{}", bytes(memory), bytes(total)) } else { bytes(memory) };
-    let is_roomy = area.width >= 90;
-    let word = |text: &'static str| if is_roomy { text } else { "" };
-    let parts: [(Role, String); 7] = [
-        (if running > 0 { Role::Ok } else { Role::Dim }, format!("{} {running} {}", glyphs.running, word("running"))),
-        (if paused > 0 { Role::Warn } else { Role::Faint }, format!("{} {paused} {}", glyphs.paused, word("paused"))),
-        (Role::Dim, format!("{} {stopped} {}", glyphs.exited, word("stopped"))),
-        (Role::Dim, "  cpu".to_owned()),
-        (Role::GraphCpu, format!("{cpu:>4}")),
-        (Role::Dim, " mem".to_owned()),
-        (Role::GraphMemory, memory),
+    let used = bytes(memory);
+    let of_total = if total > 0 { format!("{used}/{}", bytes(total)) } else { used.clone() };
+    // Words go first where there is no room for all, then the memory's total, then the load.
+    let room = usize::from(end.saturating_sub(x + 3));
+    let counts = [
+        (if running > 0 { Role::Ok } else { Role::Dim }, glyphs.running, running, "running"),
+        (if paused > 0 { Role::Warn } else { Role::Faint }, glyphs.paused, paused, "paused"),
+        (Role::Dim, glyphs.exited, stopped, "stopped"),
     ];
-    let gaps = [2, 2, 2, 1, 1, 1, 0];
-    let wide: usize = parts.iter().zip(gaps).map(|((_, text), gap)| width(text.trim_end()) + gap).sum();
-    let mut at = end.saturating_sub(wide as u16 + 1);
-    if at < x + 2 {
-        // Not all fits: the counts matter most.
-        at = x + 2;
-    }
-    for ((role, text), gap) in parts.iter().zip(gaps) {
-        at = paint.put(at, y, end, text.trim_end(), *role) + gap as u16;
+    let parts = |has_words: bool, memory: Option<&str>| -> Vec<(Role, String)> {
+        let mut parts = Vec::new();
+        for (role, glyph, count, word) in counts {
+            let text = if has_words { format!("{glyph} {count} {word}  ") } else { format!("{glyph} {count}  ") };
+            parts.push((role, text));
+        }
+        if let Some(memory) = memory {
+            parts.push((Role::Dim, "  cpu ".to_owned()));
+            parts.push((Role::GraphCpu, format!("{cpu:>4}  ")));
+            parts.push((Role::Dim, "mem ".to_owned()));
+            parts.push((Role::GraphMemory, memory.to_owned()));
+        }
+        parts
+    };
+    let choices =
+        [parts(true, Some(&of_total)), parts(false, Some(&of_total)), parts(false, Some(&used)), parts(false, None)];
+    let wide = |parts: &[(Role, String)]| parts.iter().map(|(_, text)| width(text)).sum::<usize>();
+    let Some(fitting) = choices.iter().find(|parts| wide(parts) <= room) else { return };
+    let mut at = end.saturating_sub(wide(fitting) as u16 + 1);
+    for (role, text) in fitting {
+        at = paint.put(at, y, end, text, *role);
     }
 }

@@ -302,7 +302,7 @@ fn wide_columns(paint: &mut Paint<'_>, x: u16, y: u16, end: u16, container: &Con
         x += columns.age as u16 + 1;
     }
     if columns.ports > 0 {
-        let ports = container.ports.join(" ");
+        let ports = container.ports.join(" ").replace('→', paint.glyphs().arrow);
         paint.put(x, y, (x + columns.ports as u16).min(end), &ports, Role::Dim);
     }
 }

@@ -12,7 +12,6 @@ pub mod paint;
 mod pickers;
 mod stats;
 mod toasts;
-
 use super::model::{Model, Screen};
 use super::{shell, workbench};
 use crate::tui::model::detail::Tab;
@@ -55,3 +54,6 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) {
         frame.set_cursor_position(cursor);
     }
 }
+
+#[cfg(test)]
+mod tests;
