@@ -39,7 +39,7 @@ pub fn area(paint: &mut Paint<'_>, area: Rect, values: &[f64], max: f64, grows: 
     let height = |slot: usize| -> usize {
         match slot.checked_sub(offset).and_then(|at| values.get(at)) {
             // A value above nothing shows at least one dot; so does a curve's ground line where values are known.
-            Some(value) if max > 0.0 => ((value / max * dots as f64).round() as usize).clamp(1, dots),
+            Some(value) if max > 0.0 => ((value / max * dots as f64).round() as usize).max(1).min(dots),
             Some(_) => 1,
             None => 0,
         }
