@@ -130,7 +130,8 @@ async fn networks_volumes_and_names_of_images_come_and_go() {
         binds: Some(vec!["data:/srv".to_owned()]),
         ..Default::default()
     };
-    yard.run_with("web", "echo kept > /srv/file; sleep 60", host.clone()).await;
+    yard.run_with("web", "echo kept > /srv/file; echo written; sleep 60", host.clone()).await;
+    yard.log_until("web", "written").await;
     assert_eq!(status(docker.remove_volume("data", None::<bollard::query_parameters::RemoveVolumeOptions>).await), 409);
     assert_eq!(status(docker.remove_network("net").await), 403);
     let force = RemoveContainerOptionsBuilder::default().force(true).build();

@@ -14,7 +14,7 @@ use super::image::{ImageUsers, Images};
 use super::instance::Instance;
 use super::layer::Layers;
 use super::network::Networks;
-use super::runtime::HostFacts;
+use super::runtime::{Cgroups, HostFacts};
 use super::shim::ShimBinary;
 use super::store::{StateRoot, StateRootError};
 use super::volume::{VolumeUsers, Volumes};
@@ -137,6 +137,9 @@ impl Engine {
     pub async fn close(self) {
         self.0.containers.close().await;
         self.0.networks.close().await;
+        // The parent of all containers' cgroups goes with the last of them.
+        let (cgroups, parent) = (Cgroups::detect(&self.0.host), self.0.instance.cgroup_parent());
+        let _ = tokio::task::spawn_blocking(move || cgroups.remove_if_empty(&parent)).await;
     }
 }
 

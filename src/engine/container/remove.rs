@@ -39,7 +39,10 @@ impl Room {
             return Ok(());
         }
         let record = container.record();
-        if record.state.is_running() && options.force {
+        if record.state.is_running() {
+            if !options.force {
+                return record.state.may_remove(&record.id, &record.name);
+            }
             self.kill_for_removal(container).await?;
         }
         container.settled().await;

@@ -240,6 +240,13 @@ impl Cgroups {
         Ok(read::keyed(&read_file(&events)?).get("oom_kill").copied().unwrap_or(0))
     }
 
+    /// Removes it from every hierarchy where nothing is in it or below it.
+    pub fn remove_if_empty(&self, path: &str) {
+        let roots = self.layout.v1.iter().map(|hierarchy| &hierarchy.mount).chain(&self.layout.v2);
+        // A refusal says that it is in use, or was not there.
+        roots.for_each(|root| drop(fs::remove_dir(root.join(path))));
+    }
+
     /// Removes it from every hierarchy, with what is below; waits a while for processes that are ending. Success if
     /// it was not there.
     pub fn remove(&self, path: &str) -> Result<(), CgroupError> {
