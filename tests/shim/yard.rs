@@ -116,12 +116,6 @@ impl Yard {
         }
     }
 
-    /// Runs a script in the container to its end.
-    pub async fn exec_sh(&self, shim: &Shim, script: &str) {
-        let exec = shim.exec(ExecRequest { detach: true, ..self.exec("script", script) }).await.unwrap();
-        within(exec.exit).await.unwrap();
-    }
-
     pub fn exit_record(&self) -> Option<ExitRecord> {
         store::read_record(&self.spec.exit_path).unwrap()
     }

@@ -180,7 +180,7 @@ impl Waiting {
     }
 
     fn dispatch(&mut self, decoder: &mut Decoder, shared: &Shared) -> Result<(), super::protocol::ProtocolError> {
-        while let Some(message) = decoder.next()? {
+        while let Some(message) = decoder.next_message()? {
             let (id, outcome) = match serde_json::from_slice(message)? {
                 Message::Event(event) => {
                     shared.tell(event);

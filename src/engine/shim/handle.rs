@@ -275,7 +275,7 @@ fn launch(
     control: &OwnedFd,
     netns: Option<&OwnedFd>,
 ) -> Result<Child, ShimError> {
-    store::write_record(&bundle.spec(), spec)?;
+    store::write_volatile_record(&bundle.spec(), spec)?;
     let complaints =
         std::fs::File::create(bundle.complaints()).map_err(ShimError::io("create", bundle.complaints()))?;
     let folder = bundle.folder().to_str().ok_or_else(|| ShimError::System {

@@ -218,7 +218,7 @@ pub enum RefusalKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShimEvent {
-    /// The container ended, its output is in the log to the last byte and its exit record is on disk.
+    /// The container ended, its output is in the log to the last byte and its exit record is written.
     Exited(ExitRecord),
     /// An exec ended and all its output is on its way.
     ExecExited {
@@ -227,7 +227,8 @@ pub enum ShimEvent {
         /// Its exit status, or 128 plus the signal.
         code: i64,
     },
-    /// The kernel killed a process of the container for want of memory.
+    /// The kernel killed a process of the container for want of memory. Not sent by this version, which says so in the
+    /// exit record only.
     Oom,
     /// The shim died without a word. Never on the wire: the engine's handle says so.
     Gone,
@@ -274,7 +275,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`ProtocolError::TooLong`]; the connection is then of no use any more.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, ProtocolError> {
+    pub fn next_message(&mut self) -> Result<Option<&[u8]>, ProtocolError> {
         let Some((length, rest)) = self.bytes.get(self.consumed..).and_then(|bytes| bytes.split_first_chunk::<4>())
         else {
             return Ok(None);
@@ -335,7 +336,7 @@ mod tests {
             for piece in wire.chunks(step) {
                 decoder.push(piece);
                 while ids.len() < 2 {
-                    let Some(message) = decoder.next().unwrap() else { break };
+                    let Some(message) = decoder.next_message().unwrap() else { break };
                     ids.push(parse_request(message).unwrap().0);
                 }
             }
@@ -359,7 +360,7 @@ mod tests {
     fn an_absurd_length_is_told_before_memory_is_taken() {
         let mut decoder = Decoder::default();
         decoder.push(&[0xff; 8]);
-        assert!(matches!(decoder.next(), Err(ProtocolError::TooLong { .. })));
+        assert!(matches!(decoder.next_message(), Err(ProtocolError::TooLong { .. })));
     }
 
     #[test]

@@ -6,5 +6,5 @@
 mod record;
 mod root;
 
-pub use record::{RecordError, read_record, remove_record, write_record};
+pub use record::{RecordError, read_record, remove_record, sync_record, write_record, write_volatile_record};
 pub use root::{StateRoot, StateRootError, Trash};

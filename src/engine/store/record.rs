@@ -35,14 +35,48 @@ pub enum RecordError {
 /// # Errors
 /// [`RecordError::Io`]; the old record then still stands whole.
 pub fn write_record<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    replace(path, value, |temp| temp.sync_data())?;
+    sync_folder(path).map_err(|source| RecordError::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// As [`write_record`], but only the page cache has it when this returns: whole after a crash of ours, but after a power
+/// loss the old one, the new one or an empty file. For what a reboot ends anyway, and for who calls [`sync_record`] later.
+///
+/// # Errors
+/// [`RecordError::Io`]; the old record then still stands whole.
+pub fn write_volatile_record<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    replace(path, value, |_| Ok(()))
+}
+
+/// Makes what [`write_volatile_record`] wrote last through a power loss.
+///
+/// # Errors
+/// [`RecordError::Io`].
+pub fn sync_record(path: &Path) -> Result<(), RecordError> {
+    let synced = File::open(path).and_then(|file| file.sync_data()).and_then(|()| sync_folder(path));
+    synced.map_err(|source| RecordError::Io { action: "write", path: path.to_owned(), source })
+}
+
+fn replace<T: Serialize>(
+    path: &Path,
+    value: &T,
+    settle: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), RecordError> {
     let io_error = |source| RecordError::Io { action: "write", path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
     let text = serde_json::to_vec(value).map_err(|source| RecordError::Malformed { path: path.to_owned(), source })?;
-    let mut temp = tempfile::Builder::new().prefix(".record-").tempfile_in(folder).map_err(io_error)?;
+    let mut temp = tempfile::Builder::new().prefix(".record-").tempfile_in(folder_of(path)).map_err(io_error)?;
     temp.write_all(&text).map_err(io_error)?;
-    temp.as_file().sync_data().map_err(io_error)?;
+    settle(temp.as_file()).map_err(io_error)?;
     temp.persist(path).map_err(|error| io_error(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error)
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Reads the record at `path`; `None` where there is none.

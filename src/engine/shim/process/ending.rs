@@ -1,4 +1,4 @@
-//! How it ends: the log is whole, the record is on disk, then everybody is told, and last the shim goes.
+//! How it ends: the log is whole, the record is written, then everybody is told, and last the record is on disk for good.
 
 use std::ffi::CString;
 use std::io;
@@ -64,7 +64,7 @@ impl Keeper {
             finished_at,
             error: self.log.as_ref().and_then(|log| log.error()).map(str::to_owned),
         };
-        if let Err(error) = store::write_record(&self.facts.exit_path, &exit) {
+        if let Err(error) = store::write_volatile_record(&self.facts.exit_path, &exit) {
             // The engine hears it all the same, and this is where it looks when it does not.
             eprintln!("boxyard shim: {error}");
         }
@@ -181,6 +181,11 @@ impl Keeper {
     /// Whether there is nothing left to do.
     pub(super) fn is_done(&mut self) -> bool {
         let is_done = matches!(self.phase, Phase::Over { .. }) && self.peers.is_empty();
+        if is_done && let Phase::Over { exit: Some(_), .. } = self.phase {
+            // Nobody has to wait for the disk to hear of the end; an engine treats a record that a power loss took as it
+            // treats a container that the power loss ended. It may have removed the container by now, too.
+            let _ = store::sync_record(&self.facts.exit_path);
+        }
         if is_done && let Some((pid, compression)) = self.compression.take() {
             // Half a file helps nobody; what is not compressed now will be after the next rotation.
             if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)

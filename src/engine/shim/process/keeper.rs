@@ -159,7 +159,6 @@ impl Keeper {
                     self.watch_dns()?;
                 }
             }
-            Source::Oom => {}
         }
         Ok(())
     }

@@ -116,7 +116,7 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
         .ok_or_else(|| refusal(format!("{} is missing", bundle.spec().display())))?;
     let identity = ProcessIdentity::of(std::process::id()).ok_or_else(|| refusal("read /proc/self/stat".to_owned()))?;
     let listener = listen(bundle).map_err(because("listen on the shim's socket"))?;
-    store::write_record(&bundle.pid(), &identity).map_err(|error| refusal(error.to_string()))?;
+    store::write_volatile_record(&bundle.pid(), &identity).map_err(|error| refusal(error.to_string()))?;
     let log = match spec.log.driver {
         LogDriver::JsonFile => Some(
             LogWriter::open(spec.log.clone())

@@ -32,8 +32,6 @@ pub enum Source {
     Input(Number),
     /// One of the resolver's descriptors.
     Dns(Number),
-    /// News from the kernel's out-of-memory killer.
-    Oom,
 }
 
 impl Source {
@@ -47,7 +45,6 @@ impl Source {
             Self::Output(number, LogStream::Stderr) => (5, number),
             Self::Input(number) => (6, number),
             Self::Dns(number) => (7, number),
-            Self::Oom => (8, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -63,7 +60,6 @@ impl Source {
             5 => Self::Output(number, LogStream::Stderr),
             6 => Self::Input(number),
             7 => Self::Dns(number),
-            8 => Self::Oom,
             _ => return None,
         })
     }
@@ -215,7 +211,6 @@ mod tests {
             Source::Output(3, LogStream::Stderr),
             Source::Input(1),
             Source::Dns(2),
-            Source::Oom,
         ] {
             assert_eq!(Source::from_key(source.key()), Some(source));
         }

@@ -35,7 +35,7 @@ impl Keeper {
             let Some(Role::Control { decoder, .. }) = self.peers.get_mut(&number).map(|peer| &mut peer.role) else {
                 return;
             };
-            let request = match decoder.next() {
+            let request = match decoder.next_message() {
                 Ok(Some(message)) => parse_request(message),
                 Ok(None) => return,
                 Err(error) => Err(error),
