@@ -296,10 +296,9 @@ fn copy_attributes(source: &File, target: &File) -> io::Result<()> {
     };
     for name in names {
         let shown = name.to_string_lossy();
-        if shown == "security.capability" || shown.starts_with("user.") {
-            if let Some(value) = source.get_xattr(&name)? {
-                target.set_xattr(&name, &value)?;
-            }
+        let is_kept = shown == "security.capability" || shown.starts_with("user.");
+        if is_kept && let Some(value) = source.get_xattr(&name)? {
+            target.set_xattr(&name, &value)?;
         }
     }
     Ok(())

@@ -400,7 +400,8 @@ async fn export(
         config.created = Some(Timestamp::now().to_string());
     }
     let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
-    let new = NewImage { config, layers: result.layers.clone(), tags, parent: result.base };
+    // Without a parent, as BuildKit's: a base is an image of its own, not a half-made one of this.
+    let new = NewImage { config, layers: result.layers.clone(), tags, parent: None };
     let image = build.images().create(new).await;
     vertex.completed = Some(Timestamp::now());
     if let Err(error) = &image {

@@ -25,7 +25,7 @@ use super::step::StepTeller;
 use super::tree::{Match, Owners, Tree, open_inside};
 use crate::dockerfile::ignore::IgnoreRules;
 use crate::dockerfile::{Instruction, LineRange, parse};
-use crate::engine::image::{HistoryEntry, ImageConfig, ImageId};
+use crate::engine::image::{HistoryEntry, ImageConfig};
 use crate::engine::layer::{ApplyOptions, ChainId, Digest, Layer, OverlayStack, apply_tar, detached_root, inflater};
 use crate::engine::{EngineError, ErrorKind};
 
@@ -39,8 +39,6 @@ pub(super) struct StageResult {
     pub config: ImageConfig,
     /// Its layers, lowest first.
     pub layers: Vec<ChainId>,
-    /// The image it stands on.
-    pub base: Option<ImageId>,
 }
 
 impl StageResult {
@@ -105,7 +103,7 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             let image = build.bases.image(name, platform, &build.cancel, |progress| teller.pull(progress)).await?;
             teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
             image.layers.iter().for_each(|layer| build.hold(layer));
-            Ok(StageResult { config: image.config, layers: image.layers, base: Some(image.id) })
+            Ok(StageResult { config: image.config, layers: image.layers })
         }
     }
 }
