@@ -41,7 +41,8 @@ impl Room {
     pub async fn changes(&self, id: &str) -> Result<Vec<docker::FilesystemChange>, EngineError> {
         let container = self.index.find(id)?;
         let stack = self.stack_of(&container, &container.record())?;
-        Self::blocking(move || Ok(changes(&stack.upper, &stack.lowers)?)).await
+        let all = Self::blocking(move || Ok(changes(&stack.upper, &stack.lowers)?)).await?;
+        Ok(own_changes(all))
     }
 
     /// `GET /containers/{id}/export`. What is mounted in the container is not part of it.
@@ -144,6 +145,31 @@ fn read_only(stack: OverlayStack) -> OverlayStack {
     OverlayStack { lowers, upper: PathBuf::new(), work: PathBuf::new() }
 }
 
+/// The targets of mounts that every container gets. They are made in its upper directory when it starts, and are no
+/// change of its own.
+const MOUNT_POINTS: &[&str] = &[
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/dev/console",
+    "/dev/shm",
+    "/dev/pts",
+    "/dev/mqueue",
+];
+
+/// The changes without those that only mounting made; a folder that is changed by nothing else goes with them.
+fn own_changes(all: Vec<docker::FilesystemChange>) -> Vec<docker::FilesystemChange> {
+    let is_made = |change: &docker::FilesystemChange| MOUNT_POINTS.contains(&change.path.as_str());
+    let (made, own): (Vec<_>, Vec<_>) = all.into_iter().partition(is_made);
+    let has_own = |folder: &str| own.iter().any(|change| change.path.starts_with(&format!("{folder}/")));
+    let only_made =
+        |folder: &str| made.iter().any(|change| change.path.starts_with(&format!("{folder}/"))) && !has_own(folder);
+    own.iter().filter(|change| change.kind != docker::ChangeType::_0 || !only_made(&change.path)).cloned().collect()
+}
+
 fn open_folder(path: &Path) -> Result<OwnedFd, EngineError> {
     openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| EngineError::system(format!("open {}: {errno}", path.display())))
@@ -232,7 +258,6 @@ fn base_name(path: &str) -> String {
         return ".".to_owned();
     }
     let clean = cleaned(path);
-    let clean = if path.ends_with('/') { clean.parent().map(Path::to_owned).unwrap_or_default() } else { clean };
     clean.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
@@ -325,6 +350,16 @@ mod tests {
         check("/etc/.", "etc/.", ".");
         check("/../../x", "x", "x");
         check("/", "", "/");
+    }
+
+    #[test]
+    fn what_mounting_made_is_no_change() {
+        let change = |path: &str, kind| docker::FilesystemChange { path: path.to_owned(), kind };
+        let (changed, added) = (docker::ChangeType::_0, docker::ChangeType::_1);
+        let only_mounts = vec![change("/dev", added), change("/etc", changed), change("/etc/hosts", added)];
+        assert_eq!(own_changes(only_mounts), []);
+        let both = vec![change("/etc", changed), change("/etc/hosts", added), change("/etc/motd", added)];
+        assert_eq!(own_changes(both), [change("/etc", changed), change("/etc/motd", added)]);
     }
 
     #[test]

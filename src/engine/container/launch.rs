@@ -305,10 +305,10 @@ impl Room {
     async fn undo(&self, container: &Arc<Container>, acquired: Acquired) {
         container.set_shim(None);
         drop(container.take_waiting());
-        if let Some(shim) = acquired.shim {
-            if let Err(error) = shim.discard().await {
-                tracing::debug!(container = container.id, %error, "the shim of a failed start was gone already");
-            }
+        if let Some(shim) = acquired.shim
+            && let Err(error) = shim.discard().await
+        {
+            tracing::debug!(container = container.id, %error, "the shim of a failed start was gone already");
         }
         let record = container.record();
         self.kill_leftovers(&record).await;

@@ -73,7 +73,7 @@ impl Room {
         let mut summaries = Vec::with_capacity(shown.len());
         for (container, record) in shown {
             let image = names
-                .entry((record.image.clone(), record.config.image.clone()))
+                .entry((record.image, record.config.image.clone()))
                 .or_insert_with(|| self.image_name(&record))
                 .clone();
             let mut summary = summary(&record, image, now);

@@ -56,10 +56,9 @@ pub fn host_config(
     {
         return Err(EngineError::invalid(format!("unknown or invalid runtime name: {runtime}")));
     }
-    if let Some(driver) = host.log_config.as_ref().and_then(|log| log.typ.as_deref()) {
-        if !["", "json-file", "local", "none"].contains(&driver) {
-            return Err(EngineError::invalid(format!("logger: no log driver named '{driver}' is registered")));
-        }
+    let driver = host.log_config.as_ref().and_then(|log| log.typ.as_deref()).unwrap_or_default();
+    if !["", "json-file", "local", "none"].contains(&driver) {
+        return Err(EngineError::invalid(format!("logger: no log driver named '{driver}' is registered")));
     }
     for (port, bindings) in host.port_bindings.iter().flatten() {
         exposed_port(port)?;
