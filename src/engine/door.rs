@@ -83,6 +83,7 @@ impl Engine {
             shim: binary,
         })
         .await?;
+        images.drop_unused_layers().await?;
         containers.adopt().await?;
         let execs = containers.execs();
         Ok(Self(Arc::new(House { instance, events, host, containers, execs, images, networks, volumes, builds })))
