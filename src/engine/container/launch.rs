@@ -10,6 +10,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bollard_stubs::models as docker;
+
 use super::create::disk;
 use super::live::{Container, Intent};
 use super::record::{ContainerRecord, NetworkPlace};
@@ -112,9 +114,10 @@ impl Room {
         let sandbox = self.make_sandbox(&record, acquired).await?;
         mounts.extend(self.write_network_files(container, &record, &sandbox).await?);
 
+        let config = self.config_in_force(&record)?;
         let plan = oci::plan(&PlanInput {
             id: &record.id,
-            config: &record.config,
+            config: &config,
             host_config: &record.host_config,
             root: stack,
             mounts,
@@ -161,6 +164,17 @@ impl Room {
             container.set_shim(None);
         }
         result
+    }
+
+    /// The configuration to run with: one that shares another container's network has that one's name, too.
+    fn config_in_force(&self, record: &ContainerRecord) -> Result<docker::ContainerConfig, EngineError> {
+        let mut config = record.config.clone();
+        if let NetworkMode::Container(name) = NetworkMode::parse(record.network_mode()) {
+            let other = self.index.find(&name)?.record();
+            config.hostname.clone_from(&other.config.hostname);
+            config.domainname.clone_from(&other.config.domainname);
+        }
+        Ok(config)
     }
 
     async fn make_bundle(&self, container: &Container) -> Result<(), EngineError> {
@@ -396,7 +410,7 @@ fn primary_first(record: &ContainerRecord) -> Vec<(&String, &NetworkPlace)> {
 pub fn endpoint_request(
     record: &ContainerRecord,
     network: &str,
-    asked: &bollard_stubs::models::EndpointSettings,
+    asked: &docker::EndpointSettings,
 ) -> Result<EndpointRequest, EngineError> {
     let wanted = asked.ipam_config.as_ref().and_then(|config| config.ipv4_address.as_deref());
     let ip = wanted

@@ -45,6 +45,9 @@ impl Room {
             }
             self.kill_for_removal(container).await?;
         }
+        let record = container.record();
+        record.state.may_remove(&record.id, &record.name)?;
+        // It has ended, but its clean-up may still be under way.
         container.settled().await;
         let record = container.record();
         record.state.may_remove(&record.id, &record.name)?;
