@@ -39,5 +39,18 @@ impl Room {
         if tokio::time::timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
             tracing::warn!(count = self.tasks.len(), "verbs are still under way; the next engine finishes them");
         }
+        self.give_back_cgroup().await;
+    }
+
+    /// Removes the cgroup that all containers live under, where none does: a closed engine leaves nothing on the host.
+    async fn give_back_cgroup(&self) {
+        if self.index.all().iter().any(|container| container.shim().is_some()) {
+            return;
+        }
+        let (cgroups, parent) = (self.cgroups.clone(), self.rooms.instance.cgroup_parent());
+        let removed = tokio::task::spawn_blocking(move || cgroups.remove(&parent)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::debug!(%error, "something else is still in the engine's cgroup");
+        }
     }
 }
