@@ -165,22 +165,17 @@ impl Cache {
         Ok(())
     }
 
-    /// Why there is no record of `key`: how it differs from the nearest one. `None` where there is none like it.
+    /// Why there is no record of `key`: how it differs from the nearest one of the same step. `None` where this step was
+    /// never done: that an instruction was written anew needs no explanation.
     pub(super) fn explain(&self, key: &Key) -> Option<String> {
         let records = self.records();
-        let like = records.values().filter(|record| record.kind == key.kind);
-        let below = key.inputs.get(BELOW);
-        let nearest = like
-            .filter(|record| record.identity == key.identity || record.inputs.get(BELOW) == below)
-            .max_by_key(|record| {
-                let equal = record.inputs.iter().filter(|(name, value)| key.inputs.get(*name) == Some(*value)).count();
-                (record.identity == key.identity, equal, record.used)
-            })?;
+        let same = records.values().filter(|record| record.kind == key.kind && record.identity == key.identity);
+        let nearest = same.max_by_key(|record| {
+            let equal = record.inputs.iter().filter(|(name, value)| key.inputs.get(*name) == Some(*value)).count();
+            (equal, record.used)
+        })?;
         if nearest.key == key.digest() {
             return Some("its layer is gone".to_owned());
-        }
-        if nearest.identity != key.identity {
-            return Some(format!("the instruction is another than before ({})", shortened(&nearest.identity)));
         }
         Some(difference(&nearest.inputs, &key.inputs))
     }
@@ -335,7 +330,7 @@ mod tests {
         let run = |text: &str, version: &str| Key::new("run", text, Some(&chain("a"))).with("ARG VERSION", version);
         cache.keep(run("RUN make", "1"), None, None, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(cache.explain(&run("RUN make", "2")).unwrap(), "ARG VERSION: 1 -> 2");
-        assert_eq!(cache.explain(&run("RUN test", "1")).unwrap(), "the instruction is another than before (RUN make)");
+        assert_eq!(cache.explain(&run("RUN test", "1")), None);
     }
 
     #[test]
