@@ -177,7 +177,7 @@ fn serve(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16)) {
 
 /// Calls a server; the answer is the address by which it sees the caller.
 fn call(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16)) -> io::Result<IpAddr> {
-    call_for(netns, at, Duration::from_secs(10))
+    call_for(netns, at, Duration::from_secs(30))
 }
 
 /// Whether nobody answers there.
@@ -187,7 +187,7 @@ fn is_unreachable(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16)) -> bool {
 
 fn call_for(netns: Option<BorrowedFd<'_>>, at: (Ipv4Addr, u16), patience: Duration) -> io::Result<IpAddr> {
     let mut stream = within(netns, || TcpStream::connect_timeout(&SocketAddr::from(at), patience))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     answer.parse().map_err(|_| io::Error::other(answer))
