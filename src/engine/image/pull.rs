@@ -22,6 +22,9 @@ use super::{ImageConfig, ImageId, Images, Progress, PullRequest, Reference, host
 
 /// Layers under way at once.
 const LAYERS_AT_ONCE: usize = 6;
+/// How often written bytes are pushed on to the disk while layers come. Without it, the one `syncfs` at the end of a
+/// Debian layer of 206 MB took half a second on a virtual disk, doing nothing else meanwhile.
+const WRITE_BACK_EVERY: Duration = Duration::from_millis(120);
 /// How often a layer says how far it is (as dockerd).
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -171,6 +174,7 @@ impl Pull {
                 (at, unpacked)
             });
         }
+        let _writeback = self.write_back();
         let mut unpacked = Vec::new();
         let mut failed = None;
         while let Some(done) = tasks.join_next().await {
@@ -198,6 +202,22 @@ impl Pull {
         }
         drop(holds);
         Ok(())
+    }
+
+    /// Has the disk take in what was written while more still comes, so that little is left to wait for at the end.
+    /// Ends when the answer is dropped.
+    fn write_back(&self) -> JoinSet<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                tokio::time::sleep(WRITE_BACK_EVERY).await;
+                let shared = Arc::clone(&shared);
+                // Whether the disk took everything is asked once more, and told, when the layers are committed.
+                let _ = tokio::task::spawn_blocking(move || shared.layers.sync()).await;
+            }
+        });
+        task
     }
 
     /// Brings one layer: the three stages, and whose error counts.

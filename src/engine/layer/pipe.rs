@@ -95,12 +95,10 @@ impl Read for ChunkReader {
 #[error("cancelled")]
 struct Cancelled;
 
-/// What came in, in its compressed form.
+/// What came in, in its compressed form. Whether it could be inflated, the reader of the chunks is told.
 pub(crate) struct Inflated {
     /// The digest of the compressed bytes.
     pub digest: Digest,
-    /// Whether all of them could be inflated and were taken.
-    pub outcome: io::Result<()>,
 }
 
 /// Inflates `reader` (gzip, zstd, bzip2, xz or plain) into `sender`, hashing the compressed bytes to their end, also of
@@ -115,7 +113,7 @@ pub(crate) fn inflate(reader: impl BufRead + Send, sender: ChunkSender) -> Infla
         outcome = outcome.and(Err(error));
     }
     sender.blocking_finish(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::other(error.to_string())));
-    Inflated { digest: hashed.finish().0, outcome }
+    Inflated { digest: hashed.finish().0 }
 }
 
 fn drain(reader: &mut impl BufRead) -> io::Result<()> {
