@@ -8,7 +8,9 @@
 use std::io::{self, BufRead};
 
 use super::LayerError;
-use super::header::{BLOCK, Header, HeaderError, kind, padding, parse_decimal_time, sparse_segments};
+use super::header::{
+    BLOCK, Header, HeaderError, Records, Segments, kind, padding, parse_decimal_time, sparse_segments,
+};
 use super::tape::Tape;
 
 /// The most bytes a long name or a set of PAX records may have (as in Go's `archive/tar`).
@@ -23,7 +25,7 @@ const SEGMENTS_MAX: usize = 1 << 20;
 pub(super) enum EntryKind {
     /// A file; with a sparse map, the archive holds only the segments (offset, length).
     Regular {
-        sparse: Option<Vec<(u64, u64)>>,
+        sparse: Option<Segments>,
     },
     Directory,
     Symlink,
@@ -47,7 +49,7 @@ pub(super) struct Entry {
     /// Bytes of content that stand in the archive.
     pub stored: u64,
     pub mtime: (i64, u32),
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Records,
 }
 
 /// Whether content goes to the tape as well.
@@ -61,7 +63,7 @@ pub(super) enum Content {
 
 #[derive(Default)]
 struct Extensions {
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Records,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
 }
@@ -73,7 +75,7 @@ pub(super) struct Archive<R, T> {
     /// Content of the current entry not yet read, and the zero bytes after it.
     remaining: u64,
     padding: u64,
-    globals: Vec<(Vec<u8>, Vec<u8>)>,
+    globals: Records,
 }
 
 impl<R: BufRead, T: Tape> Archive<R, T> {
@@ -272,7 +274,7 @@ impl<R: BufRead, T: Tape> Archive<R, T> {
     }
 
     /// PAX 1.0's map: decimal numbers on lines of their own, in whole blocks at the start of the content.
-    fn pax_1_map(&mut self, name: &[u8]) -> Result<Vec<(u64, u64)>, LayerError> {
+    fn pax_1_map(&mut self, name: &[u8]) -> Result<Segments, LayerError> {
         let refusal = || entry_error(name, "its sparse map is malformed");
         let (mut text, mut numbers, mut expected) = (Vec::new(), Vec::<u64>::new(), None::<usize>);
         while expected.is_none_or(|count| numbers.len() < count) {
@@ -357,12 +359,12 @@ impl<R: BufRead, T: Tape> Archive<R, T> {
 struct PaxSparse {
     name: Option<Vec<u8>>,
     size: Option<u64>,
-    map: Option<Vec<(u64, u64)>>,
+    map: Option<Segments>,
     is_version_1: bool,
 }
 
 impl PaxSparse {
-    fn apply_to(self, name: &mut Vec<u8>, size: &mut u64, map: &mut Option<Vec<(u64, u64)>>) {
+    fn apply_to(self, name: &mut Vec<u8>, size: &mut u64, map: &mut Option<Segments>) {
         if !self.is_version_1 && self.map.is_none() {
             return;
         }
@@ -405,14 +407,14 @@ fn long_text(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn pax_sparse_map(text: &[u8]) -> Option<Vec<(u64, u64)>> {
+fn pax_sparse_map(text: &[u8]) -> Option<Segments> {
     let numbers: Option<Vec<u64>> = std::str::from_utf8(text).ok()?.split(',').map(|part| part.parse().ok()).collect();
     let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0)?;
     Some(numbers.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.get(1)?))).collect())
 }
 
 /// Reads `LENGTH KEY=VALUE\n` records.
-fn pax_records(mut bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LayerError> {
+fn pax_records(mut bytes: &[u8]) -> Result<Records, LayerError> {
     let refusal = || LayerError::Archive { reason: "a PAX record is malformed".to_owned() };
     let mut records = Vec::new();
     while !bytes.is_empty() {

@@ -24,6 +24,12 @@ pub(super) mod kind {
     pub const PAX_GLOBAL: u8 = b'g';
 }
 
+/// Keys and values of PAX records, in the archive's order.
+pub(super) type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// A sparse file's pieces: offset and length.
+pub(super) type Segments = Vec<(u64, u64)>;
+
 /// One header block, as read.
 #[derive(Clone)]
 pub(super) struct Header([u8; BLOCK]);
@@ -92,7 +98,7 @@ impl Header {
     }
 
     /// GNU's old sparse map: the segments in this header, whether blocks with more follow, and the file's real size.
-    pub fn gnu_sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64), HeaderError> {
+    pub fn gnu_sparse(&self) -> Result<(Segments, bool, u64), HeaderError> {
         let real = u64::try_from(self.number("real size", 483, 12)?).map_err(|_| HeaderError::Number("real size"))?;
         Ok((sparse_segments(self.field(386, 96))?, self.0[482] != 0, real))
     }
@@ -127,7 +133,7 @@ impl Header {
 }
 
 /// Pairs of offset and length, 12 bytes each number; an empty pair ends the list.
-pub(super) fn sparse_segments(bytes: &[u8]) -> Result<Vec<(u64, u64)>, HeaderError> {
+pub(super) fn sparse_segments(bytes: &[u8]) -> Result<Segments, HeaderError> {
     let refusal = HeaderError::Number("sparse map");
     let mut segments = Vec::new();
     for pair in bytes.chunks_exact(24) {
@@ -182,7 +188,7 @@ pub(super) struct NewHeader<'a> {
     pub mtime_ns: u32,
     pub device: (u32, u32),
     /// Whole PAX records beside those that long names and big numbers need (xattrs).
-    pub pax: Vec<(Vec<u8>, Vec<u8>)>,
+    pub pax: Records,
 }
 
 impl NewHeader<'_> {

@@ -112,7 +112,7 @@ pub(crate) fn inflate(reader: impl BufRead + Send, sender: ChunkSender) -> Infla
     {
         outcome = outcome.and(Err(error));
     }
-    sender.blocking_finish(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::other(error.to_string())));
+    sender.blocking_finish(outcome.map_err(|error| io::Error::other(error.to_string())));
     Inflated { digest: hashed.finish().0 }
 }
 

@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::apply::{OPAQUE, OVERLAY_OPAQUE, WHITEOUT};
-use super::header::{BLOCK, NewHeader, kind, padding};
+use super::header::{BLOCK, NewHeader, Records, kind, padding};
 use super::place::{failed, is_whiteout, look, open_inside, proc_path, type_of};
 use super::tape::{CopyError, copy};
 use super::{LayerError, Whiteouts};
@@ -252,7 +252,7 @@ pub(super) fn is_opaque(dir: &OwnedFd) -> bool {
 }
 
 /// The extended attributes worth keeping, as PAX records: file capabilities and what users set.
-fn xattrs(place: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn xattrs(place: &[u8]) -> Result<Records, Errno> {
     let mut names = Vec::with_capacity(512);
     match llistxattr(place, rustix::buffer::spare_capacity(&mut names)) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
