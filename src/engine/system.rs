@@ -35,6 +35,9 @@ impl Engine {
         if is_v2 {
             security.push("name=cgroupns".to_owned());
         }
+        let mut warnings =
+            if host.ipv4_forwarding { Vec::new() } else { vec!["WARNING: IPv4 forwarding is disabled".to_owned()] };
+        warnings.extend(self.networks().warnings().await);
         docker::SystemInfo {
             id: Some(self.instance().nft_table()),
             containers: count(counts.running + counts.paused + counts.stopped),
@@ -112,11 +115,7 @@ impl Engine {
             live_restore_enabled: Some(true),
             init_binary: Some(String::new()),
             security_options: Some(security),
-            warnings: Some(if host.ipv4_forwarding {
-                Vec::new()
-            } else {
-                vec!["WARNING: IPv4 forwarding is disabled".to_owned()]
-            }),
+            warnings: Some(warnings),
             ..Default::default()
         }
     }

@@ -20,6 +20,10 @@ use super::netlink::{self, BridgePort, LinkPeer, RouteSocket, VethPair};
 use super::nft::{Batch, NftSocket};
 use super::sandbox;
 
+/// What a host with Docker, ufw or the like on it has to hear.
+pub const FORWARD_DROP: &str = "the host's firewall drops forwarded packets: containers on bridges reach nothing outside and \
+    published ports are reached only from this host, until it accepts packets from and to them";
+
 type Job = Box<dyn FnOnce(&mut Host) + Send>;
 
 /// Submits work to the thread.
@@ -127,6 +131,11 @@ impl Host {
         self.nft.commit(batch).map_err(NetworkError::kernel("change nft table", batch.table.as_str()))
     }
 
+    /// The host's own chains that drop what is forwarded; ours can't overrule them.
+    pub fn forward_drops(&mut self) -> Vec<String> {
+        self.nft.forward_drops().unwrap_or_default()
+    }
+
     /// Forgets the flows to these UDP ports of the host. A flow that began before its port was published, or was
     /// published by another container, would else go on to where it went first for as long as its packets come.
     pub fn forget_flows(&mut self, udp_ports: &BTreeSet<u16>) {
@@ -149,6 +158,9 @@ impl Host {
             .add_address(index, plan.gateway, plan.prefix)
             .map_err(NetworkError::kernel("add address to", link))?;
         if plan.routed {
+            for chain in self.forward_drops() {
+                tracing::warn!(bridge = link, chain, "{FORWARD_DROP}");
+            }
             set_sysctl_if_there(format!("net/ipv4/conf/{link}/route_localnet"), "1")?;
             set_sysctl_if_there("net/ipv4/ip_forward".to_owned(), "1")?;
         }

@@ -20,7 +20,7 @@ use super::endpoint::{Endpoint, EndpointRequest};
 use super::error::NetworkError;
 use super::files::HostResolver;
 use super::ipam::{Home, Subnet};
-use super::kernel::{BridgePlan, Host, Kernel, LinkPlan, free_interface};
+use super::kernel::{BridgePlan, FORWARD_DROP, Host, Kernel, LinkPlan, free_interface};
 use super::netlink::BridgePort;
 use super::ports::Protocol;
 use super::record::NetworkRecord;
@@ -389,6 +389,13 @@ impl Networks {
     /// The settings of a container's resolver, for its shim; `upstreams` come from [`super::files::upstreams`].
     pub fn dns_config(&self, container_id: &str, upstreams: Vec<IpAddr>) -> DnsConfig {
         DnsConfig { names_path: self.names_path(container_id), upstreams }
+    }
+
+    /// What keeps networks from working on this host, for `GET /info`: other tables' chains that drop what is forwarded.
+    pub async fn warnings(&self) -> Vec<String> {
+        let chains = self.kernel.submit("read the host's chains", |host| Ok(host.forward_drops())).await;
+        let chains = chains.unwrap_or_default();
+        chains.into_iter().map(|chain| format!("WARNING: {FORWARD_DROP} (nft chain {chain})")).collect()
     }
 
     /// What `host-gateway` stands for: the default bridge's address.

@@ -10,6 +10,6 @@ mod route;
 mod socket;
 
 pub(super) use conntrack::forget_udp_flows;
-pub(super) use message::Message;
+pub(super) use message::{Message, attributes};
 pub(super) use route::{BridgePort, LinkPeer, RouteSocket, VethPair};
 pub(super) use socket::Socket;

@@ -6,7 +6,7 @@
 use std::io;
 
 use super::table::{Batch, Chain, Command, Element, Field, Hook, Key, Set, Statement, Verdict};
-use crate::engine::network::netlink::{Message, Socket};
+use crate::engine::network::netlink::{Message, Socket, attributes};
 use crate::engine::network::ports::Protocol;
 
 const SUBSYSTEM: u16 = 10;
@@ -60,6 +60,40 @@ impl NftSocket {
             refusal.error
         })
     }
+}
+
+impl NftSocket {
+    /// The chains that drop what is forwarded over IPv4 unless another rule of theirs accepts it, as `table chain`.
+    pub fn forward_drops(&mut self) -> io::Result<Vec<String>> {
+        const GET_CHAIN: u16 = 4;
+        const FORWARD: u32 = 2;
+        const DROP: u32 = 0;
+        const FAMILY_INET: u8 = 1;
+        let mut found = Vec::new();
+        // Of all families: those that see IPv4 are picked from the answer.
+        let request = Message::new(SUBSYSTEM << 8 | GET_CHAIN, 0, &[0, 0, 0, 0]);
+        self.0.dump(request, |_, body| {
+            let sees_ip = body.first().is_some_and(|family| matches!(*family, FAMILY_IP | FAMILY_INET));
+            let value = |kind| find(body.get(4..).unwrap_or_default(), kind);
+            let hook = value(4).and_then(|hook| find(hook, 1)).and_then(number_of);
+            if sees_ip && hook == Some(FORWARD) && value(5).and_then(number_of) == Some(DROP) {
+                found.push(format!("{} {}", text_of(value(1)), text_of(value(3))));
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+fn find(list: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(list).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}
+
+fn number_of(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn text_of(value: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(value.unwrap_or_default()).trim_end_matches('\0').to_owned()
 }
 
 fn bracket(kind: u16) -> Message {
@@ -427,4 +461,32 @@ fn then(list: &mut Message, verdict: Verdict) {
             });
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    #[test]
+    fn a_firewall_that_drops_what_is_forwarded_is_seen() {
+        let seen = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let mut socket = NftSocket::open().unwrap();
+            assert_eq!(socket.forward_drops().unwrap(), Vec::<String>::new());
+            // As `iptables -P FORWARD DROP` leaves it.
+            let mut table = message(NEW_TABLE, libc::NLM_F_CREATE);
+            table.text(1, "filter").number(2, 0);
+            let mut chain = message(NEW_CHAIN, libc::NLM_F_CREATE | libc::NLM_F_ACK);
+            chain.text(1, "filter").text(3, "FORWARD").nested(4, |place| {
+                place.number(1, 2).number(2, 0);
+            });
+            chain.number(5, 0).text(7, "filter");
+            let batch = vec![bracket(BATCH_BEGIN), table, chain, bracket(BATCH_END)];
+            socket.0.transaction(batch, 2).unwrap();
+            socket.forward_drops().unwrap()
+        });
+        assert_eq!(seen.join().unwrap(), ["filter FORWARD"]);
+    }
 }
