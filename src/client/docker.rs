@@ -105,7 +105,7 @@ impl Docker {
         let unsupported =
             |reason: &str| Err(Error::UnsupportedHost { host: host.to_owned(), reason: reason.to_owned() });
         let transport: Arc<dyn Transport> = match host.split_once("://") {
-            Some(("unix", path)) if path.is_empty() => return unsupported("the path of the socket is missing"),
+            Some(("unix", "")) => return unsupported("the path of the socket is missing"),
             Some(("unix", path)) => Arc::new(UnixTransport::new(Path::new(path))),
             Some(("tcp" | "http", authority)) => Arc::new(TcpTransport::new(&with_port(authority))),
             Some(("ssh", destination)) => Arc::new(SshTransport::new(destination)),
