@@ -109,8 +109,14 @@ impl Room {
 /// # Errors
 /// The disk's refusal.
 pub fn remove_folder(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    // Somebody may still be writing a file into it (a name table, a socket); a few tries outlast that.
+    for _ in 0..5 {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => return Err(error),
+            Err(_) => {}
+            Ok(()) => return Ok(()),
+        }
     }
+    std::fs::remove_dir_all(path)
 }

@@ -359,6 +359,7 @@ impl Networks {
         };
         let undone = work.await;
         let named = self.write_names(Some(endpoint)).await;
+        self.drop_lone_names(&endpoint.container_id);
         if let Ok(record) = self.find(&endpoint.network_id) {
             self.publish("disconnect", &record, Some(&endpoint.container_id));
         }
@@ -575,6 +576,20 @@ impl Networks {
         let write = move || files.iter().try_for_each(|(path, table)| super::dns::write_table(path, table));
         let written = tokio::task::spawn_blocking(write).await;
         Ok(written.unwrap_or(Err(NetworkError::Worker { step: "write names" }))?)
+    }
+
+    /// Removes a name table's folder where nothing else is in it: a build step's, whose bundle is elsewhere. A container's
+    /// own folder holds more and goes with the container.
+    fn drop_lone_names(&self, container_id: &str) {
+        let table = self.names_path(container_id);
+        let folder = table.parent().unwrap_or(&table);
+        let is_lone = std::fs::read_dir(folder)
+            .is_ok_and(|entries| entries.map_while(Result::ok).all(|entry| entry.path() == table));
+        if is_lone {
+            // That it is gone already, or was filled this moment, is as good.
+            let _ = std::fs::remove_file(&table);
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 
     /// Makes the folder for a container's name table, where it is missing, and writes everybody's.
