@@ -160,7 +160,7 @@ pub fn elapsed(millis: u64) -> String {
 
 /// A share of one core in percent, four columns at most: `0.4%`, `12%`, `380%`.
 pub fn percent(value: f64) -> String {
-    if value < 9.95 && value >= 0.05 { format!("{value:.1}%") } else { format!("{value:.0}%") }
+    if (0.05..9.95).contains(&value) { format!("{value:.1}%") } else { format!("{value:.0}%") }
 }
 
 /// `1 container`, `3 containers`.

@@ -54,13 +54,19 @@ pub const ACTIONS: &[Action] = &[
     list("list.page-up", &["pgup", "ctrl-b"], "", "Move up a page", |model| page(model, -1, 1)),
     list("list.half-page-down", &["ctrl-d"], "", "Move down half a page", |model| page(model, 1, 2)),
     list("list.half-page-up", &["ctrl-u"], "", "Move up half a page", |model| page(model, -1, 2)),
-    list("list.top", &["g", "home"], "", "Go to the first row", |model| on_table!(model, table => none(table.jump(0)))),
+    list(
+        "list.top",
+        &["g", "home"],
+        "",
+        "Go to the first row",
+        |model| on_table!(model, table => { table.jump(0); Vec::new() }),
+    ),
     list(
         "list.bottom",
         &["G", "end"],
         "",
         "Go to the last row",
-        |model| on_table!(model, table => none(table.jump(usize::MAX))),
+        |model| on_table!(model, table => { table.jump(usize::MAX); Vec::new() }),
     ),
     list("list.left", &["h", "left"], "", "Go to the list before", |model| neighbour(model, -1)),
     list("list.right", &["l", "right"], "", "Go to the next list", |model| neighbour(model, 1)),
@@ -75,14 +81,14 @@ pub const ACTIONS: &[Action] = &[
         &["space"],
         "",
         "Mark the row; actions then go to all marked rows",
-        |model| on_table!(model, table => none(table.toggle_mark())),
+        |model| on_table!(model, table => { table.toggle_mark(); Vec::new() }),
     ),
     list(
         "list.mark-all",
         &["*"],
         "",
         "Mark all rows, or none",
-        |model| on_table!(model, table => none(table.toggle_all_marks())),
+        |model| on_table!(model, table => { table.toggle_all_marks(); Vec::new() }),
     ),
     list("list.clear", &["esc"], "", "Drop marks, then the filter, then messages", clear),
     list("list.order", &["o"], "", "Choose the order; choosing it again turns it around", |model| {
@@ -109,12 +115,8 @@ pub const ACTIONS: &[Action] = &[
     }),
 ];
 
-fn none(_: ()) -> Vec<Effect> {
-    Vec::new()
-}
-
 fn step(model: &mut Model, by: isize) -> Vec<Effect> {
-    on_table!(model, table => none(table.step(by)))
+    on_table!(model, table => { table.step(by); Vec::new() })
 }
 
 fn page(model: &mut Model, sign: isize, part: usize) -> Vec<Effect> {
@@ -123,7 +125,7 @@ fn page(model: &mut Model, sign: isize, part: usize) -> Vec<Effect> {
     }
     on_table!(model, table => {
         let by = by(table, sign, part);
-        none(table.step(by))
+        { table.step(by); Vec::new() }
     })
 }
 

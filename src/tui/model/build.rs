@@ -60,7 +60,7 @@ impl Item for Build {
     fn key(&self) -> &str {
         &self.id
     }
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.tag
     }
     fn haystack(&self) -> String {

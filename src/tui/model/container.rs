@@ -183,7 +183,7 @@ impl Item for Container {
     fn key(&self) -> &str {
         &self.id
     }
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.label
     }
     fn haystack(&self) -> String {

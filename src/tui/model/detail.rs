@@ -138,7 +138,9 @@ impl DocView {
         if !is_same {
             (self.top, self.left) = (0, 0);
         }
-        if let (true, Some(Ok(_)), Err(_)) = (is_same, &self.doc, &doc) {
+        // Processes of a container that ended are gone; anything else that was read stays while the engine is away.
+        let outlives = key.tab != Tab::Top;
+        if let (true, true, Some(Ok(_)), Err(_)) = (outlives, is_same, &self.doc, &doc) {
             return;
         }
         self.key = Some(key);

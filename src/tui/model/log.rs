@@ -185,15 +185,13 @@ pub struct Search {
 impl Search {
     /// Compiles what was typed: plain text, small letters match large ones; `re:` begins a regular expression.
     pub fn new(typed: &str) -> Search {
-        let (pattern, is_regex) = match typed.strip_prefix("re:") {
-            Some(pattern) => (pattern.to_owned(), true),
-            None => (regex::escape(typed), false),
+        let pattern = match typed.strip_prefix("re:") {
+            Some(pattern) => pattern.to_owned(),
+            None => regex::escape(typed),
         };
         let has_upper = typed.chars().any(char::is_uppercase);
         let regex = (!pattern.is_empty())
-            .then(|| {
-                regex::RegexBuilder::new(&pattern).case_insensitive(!has_upper || is_regex && !has_upper).build().ok()
-            })
+            .then(|| regex::RegexBuilder::new(&pattern).case_insensitive(!has_upper).build().ok())
             .flatten();
         Search { typed: typed.to_owned(), regex, at: None }
     }
@@ -533,7 +531,7 @@ mod tests {
         view.next_hit(false);
         assert_eq!(view.search.as_ref().unwrap().at, Some((19, 0)));
         assert!(!view.search("nowhere"));
-        assert!(view.search("LINE 2") == false && view.search("re:e 2\\d$"));
+        assert!(!view.search("LINE 2") && view.search("re:e 2\\d$"));
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Item for Image {
     fn key(&self) -> &str {
         &self.id
     }
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
     fn haystack(&self) -> String {
@@ -99,7 +99,7 @@ impl Item for Volume {
     fn key(&self) -> &str {
         &self.name
     }
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.label
     }
     fn haystack(&self) -> String {
@@ -151,7 +151,7 @@ impl Item for Network {
     fn key(&self) -> &str {
         &self.id
     }
-    fn name(&self) -> &str {
+    fn title(&self) -> &str {
         &self.name
     }
     fn haystack(&self) -> String {

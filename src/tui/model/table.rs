@@ -12,7 +12,7 @@ pub trait Item {
     /// Identifies it for as long as it lives.
     fn key(&self) -> &str;
     /// What a person calls it.
-    fn name(&self) -> &str;
+    fn title(&self) -> &str;
     /// The text a filter looks at.
     fn haystack(&self) -> String;
     /// The group it is listed under.
@@ -176,7 +176,7 @@ impl<T: Item> Table<T> {
             shown.sort_by(|a, b| {
                 let ordering = (order.compare)(&self.items[*a], &self.items[*b]);
                 let ordering = if self.is_reversed { ordering.reverse() } else { ordering };
-                ordering.then_with(|| self.items[*a].name().cmp(self.items[*b].name()))
+                ordering.then_with(|| self.items[*a].title().cmp(self.items[*b].title()))
             });
         }
         let groups: BTreeSet<String> = shown.iter().filter_map(|i| self.items[*i].group()).map(str::to_owned).collect();
@@ -358,7 +358,7 @@ mod tests {
         fn key(&self) -> &str {
             self.0
         }
-        fn name(&self) -> &str {
+        fn title(&self) -> &str {
             self.0
         }
         fn haystack(&self) -> String {

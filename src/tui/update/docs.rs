@@ -213,14 +213,16 @@ fn layers(model: &Model, inspect: &docker::ImageInspect, history: &[docker::Imag
 /// A history entry as the Dockerfile line it came from.
 fn command(created_by: &str) -> String {
     let text = text::clean(created_by);
-    let text = text.strip_prefix("/bin/sh -c ").unwrap_or(&text);
+    let shell = text.strip_prefix("/bin/sh -c ");
+    let text = shell.unwrap_or(&text);
     match text.strip_prefix("#(nop) ") {
         Some(rest) => rest.trim().to_owned(),
         None if text.is_empty() => "(unknown)".to_owned(),
         None if text.split(' ').next().is_some_and(|w| w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase())) => {
             text.trim_end_matches(" # buildkit").to_owned()
         }
-        None => format!("RUN {}", text.trim_end_matches(" # buildkit")),
+        None if shell.is_some() => format!("RUN {}", text.trim_end_matches(" # buildkit")),
+        None => text.to_owned(),
     }
 }
 
@@ -297,9 +299,9 @@ fn project(model: &Model, name: &str) -> Doc {
     for member in members {
         let alive = member.state.is_alive();
         doc.line(vec![
-            piece(if alive { Role::Ok } else { Role::Dim }, text::left(&member.state.words(), 16, "…")),
-            piece(Role::Text, text::left(&member.label, 20, "…") + " "),
-            piece(Role::Dim, text::left(&member.image, 28, "…") + " "),
+            piece(if alive { Role::Ok } else { Role::Dim }, text::left(&member.state.words(), 15, "…")),
+            piece(Role::Text, text::left(&member.label, 16, "…") + " "),
+            piece(Role::Dim, text::left(&member.image, 22, "…") + " "),
             piece(Role::JsonNumber, text::right(&if alive { text::percent(member.cpu) } else { String::new() }, 6, "")),
             piece(
                 Role::JsonNumber,
@@ -355,6 +357,7 @@ mod tests {
     fn history_reads_like_a_dockerfile() {
         assert_eq!(command("/bin/sh -c #(nop)  CMD [\"sh\"]"), "CMD [\"sh\"]");
         assert_eq!(command("/bin/sh -c apt-get update"), "RUN apt-get update");
+        assert_eq!(command("programs of this host: sh ls"), "programs of this host: sh ls");
         assert_eq!(command("COPY . /src # buildkit"), "COPY . /src");
         assert_eq!(command("RUN /bin/sh -c make # buildkit"), "RUN /bin/sh -c make");
     }

@@ -158,16 +158,21 @@ fn linked(model: &mut Model, link: Link) -> Vec<Effect> {
         return Vec::new();
     }
     let was_down = matches!(model.link, Link::Down { .. });
+    let was_slow = model.link == Link::Slow;
     model.link = link;
     model.touch();
-    if model.link == Link::Up && was_down {
+    if model.link != Link::Up || was_slow {
+        return Vec::new();
+    }
+    if was_down {
         model.say(Weight::Good, "the engine is back");
         model.version += 1;
         if model.logs.container.is_some() {
             model.logs.resume();
         }
     }
-    Vec::new()
+    // Sizes stand in the lists; the engine must walk for them, so once per connection and then when something asks.
+    vec![Effect::Refresh(Refresh::Usage)]
 }
 
 fn finished(model: &mut Model, id: WorkId, job: &Job, result: Result<Report, Failure>) -> Vec<Effect> {

@@ -73,7 +73,7 @@ fn status(model: &Model) -> Option<(Role, String)> {
         Tab::Logs => Some(log::status(model)),
         Tab::Stats => {
             let container = model.container()?;
-            container.state.is_alive().then(|| (Role::Dim, container.status.clone()))
+            container.state.is_alive().then(|| (Role::Dim, "every second".to_owned()))
         }
         Tab::Top => Some((Role::Dim, "every 2 s".to_owned())),
         _ => {
