@@ -1,5 +1,7 @@
 //! The API as bollard, the Rust client most programs use, finds it.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 mod support;
 
 use bollard::container::LogOutput;

@@ -1,5 +1,7 @@
 //! The API's wire: headers, versions, statuses, error bodies and raw connections, spoken byte by byte over the socket.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 mod support;
 
 use std::io::{Read, Write};

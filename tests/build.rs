@@ -2,6 +2,8 @@
 //!
 //! The rooms are opened as the engine opens them, but without its API, so that a test sees the messages themselves.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;

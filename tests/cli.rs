@@ -1,5 +1,7 @@
 //! The command line, as a person types it: with an engine that runs, and without one.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 mod support;
 
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,7 @@
 //! Stories of containers, told through the Engine API by bollard.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 mod support;
 
 use std::collections::HashMap;

@@ -3,6 +3,8 @@
 //! The runtime clones its caller, which must have one thread only; a usual test has several. So this program brings no
 //! harness: it runs its stories one after the other in its only thread, and takes a name as a filter like any test.
 
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
 #[path = "runtime/stories.rs"]
 mod stories;
 #[path = "runtime/yard.rs"]

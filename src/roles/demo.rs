@@ -28,8 +28,14 @@ pub fn play(arguments: &Arguments, options: &Demo) -> anyhow::Result<ExitCode> {
             Ok(()) if opens_screen => {
                 screen::show(&docker, handover.as_ref(), arguments, Some(sample.join("Dockerfile"))).await
             }
-            Ok(()) if options.clean => Ok(println!("demo: nothing of it is left")),
-            Ok(()) => Ok(println!("demo: the shop is open; the sample is {}", sample.join("Dockerfile").display())),
+            Ok(()) if options.clean => {
+                println!("demo: nothing of it is left");
+                Ok(())
+            }
+            Ok(()) => {
+                println!("demo: the shop is open; the sample is {}", sample.join("Dockerfile").display());
+                Ok(())
+            }
             refused => refused,
         };
         if let Some(handover) = handover {

@@ -71,6 +71,8 @@ pub struct Workbench {
     /// Begin a build as soon as the text is on disk.
     pub(super) build_when_saved: Option<Cached>,
     pub(super) leave_when_saved: bool,
+    /// A container that was started here and is to be selected among the others.
+    pub(super) started: Option<String>,
     pub(super) now: Timestamp,
 }
 

@@ -18,6 +18,7 @@ use crate::tui::effect::{Effect, Refresh};
 use crate::tui::event::Event;
 use crate::tui::keys::Key;
 use crate::tui::model::build as row;
+use crate::tui::model::detail::Tab;
 use crate::tui::model::work::Weight;
 use crate::tui::model::{Model, Pane, Screen};
 
@@ -119,6 +120,11 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
             model.builds.put(row);
         }
     }
+    if model.workbench.started.take_if(|id| model.containers.select(id)).is_some() {
+        model.open_tab(Tab::Logs);
+        model.settle();
+        model.touch();
+    }
     if model.screen == Screen::Workbench {
         let places = Places::of(&model.workbench, area(model));
         let text = places.text();
@@ -171,7 +177,8 @@ fn perform(model: &mut Model, requests: Vec<Request>) -> Vec<Effect> {
             Request::ShowContainer(id) => {
                 model.screen = Screen::Main;
                 model.open_pane(Pane::Containers);
-                model.containers.select(&id);
+                // The list does not know it yet; it is selected as soon as it does.
+                model.workbench.started = Some(id);
                 effects.push(Effect::Refresh(Refresh::Containers));
             }
             Request::Leave => model.screen = Screen::Main,

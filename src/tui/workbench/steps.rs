@@ -285,11 +285,12 @@ impl Steps {
         self.steps.iter().position(|step| matches!(step.state, StepState::Failed { .. }))
     }
 
-    /// The place of the step to look at: the one that failed, else the last that began.
+    /// The place of the step to look at: the one that failed, else the last that began; in the end the last that printed.
     pub fn current(&self) -> Option<usize> {
         let running = || self.steps.iter().rposition(|step| matches!(step.state, StepState::Running { .. }));
+        let told = || self.steps.iter().rposition(|step| !step.log.is_empty());
         let ended = || self.steps.iter().rposition(|step| !step.state.is_open());
-        self.failed().or_else(running).or_else(ended)
+        self.failed().or_else(running).or_else(told).or_else(ended)
     }
 
     /// How many steps are how far.
