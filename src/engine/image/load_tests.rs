@@ -1,3 +1,5 @@
+//! Loading and saving: archives of both kinds, round trips, a full disk.
+
 use futures_util::StreamExt;
 
 use crate::engine::events::Events;

@@ -1,3 +1,5 @@
+//! Pulling from a registry in the same process that cuts, lies, stalls and asks for tokens.
+
 use std::io::Write;
 
 use futures_util::StreamExt;

@@ -1,3 +1,5 @@
+//! Removing: names, images in use, layers that nobody needs any more.
+
 use std::sync::Mutex;
 
 use crate::engine::events::Events;

@@ -1,3 +1,5 @@
+//! Applying archives: everything a layer may hold, and hostile ones that must be refused.
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;

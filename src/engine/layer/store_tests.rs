@@ -1,3 +1,5 @@
+//! The layer store: commits, chains, holds and what a killed engine leaves.
+
 use std::os::unix::fs::MetadataExt;
 
 use super::super::{OverlayStack, detached_root};

@@ -1,3 +1,5 @@
+//! Writing layers as archives: the same bytes each time, whiteouts and all kinds of entries.
+
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
