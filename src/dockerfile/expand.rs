@@ -127,7 +127,6 @@ pub(super) struct Mode {
 /// let variables = BTreeMap::from([("tag".to_owned(), "v1.2".to_owned())]);
 /// let word = expand("app:${tag#v}-${arch:-amd64}", &variables, Escape::Backslash).unwrap();
 /// assert_eq!(word.text, "app:1.2-amd64");
-/// assert!(word.unset.contains("arch"));
 /// ```
 pub fn expand(word: &str, variables: &dyn Variables, escape: Escape) -> Result<Expanded, ExpandError> {
     let mut lexer = Lexer::new(word, variables, escape, Mode::default());

@@ -69,13 +69,14 @@ impl Yard {
 #[tokio::test]
 async fn a_name_goes_first_and_the_image_with_the_last_one() {
     let yard = yard();
-    let image = yard.image(&["a", "b:1"], &[]).await;
-    assert_eq!(yard.remove("a", false).await.unwrap(), ["a:latest"]);
-    let words = yard.remove("a", false).await.unwrap_err();
-    assert_eq!(words, "No such image: a:latest");
+    // No hexadecimal digits: those would be the beginning of an ID.
+    let image = yard.image(&["one", "two:1"], &[]).await;
+    assert_eq!(yard.remove("one", false).await.unwrap(), ["one:latest"]);
+    let words = yard.remove("one", false).await.unwrap_err();
+    assert_eq!(words, "No such image: one:latest");
     assert_eq!(
-        yard.remove("b:1", false).await.unwrap(),
-        ["b:1".to_owned(), image.id.to_string(), image.top.unwrap().to_string()]
+        yard.remove("two:1", false).await.unwrap(),
+        ["two:1".to_owned(), image.id.to_string(), image.top.unwrap().to_string()]
     );
     assert!(yard.images.layers().all().is_empty());
 }
