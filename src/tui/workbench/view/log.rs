@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Look, Places, draw_separator};
 use crate::tui::ansi;
-use crate::tui::text::{self, width};
+use crate::tui::text::{self, width as columns};
 use crate::tui::theme::Role;
 use crate::tui::workbench::model::{Focus, Workbench};
 use crate::tui::workbench::steps::{Step, StepState};
@@ -28,14 +28,15 @@ pub(super) fn draw(frame: &mut Frame<'_>, places: &Places, bench: &Workbench, lo
     });
     draw_separator(frame, places.log_title, &title, note, bench.focus == Focus::Log, look);
     let Some(step) = step else { return };
-    let rows = lines(step, first, usize::from(places.log.height), look);
+    let size = (usize::from(places.log.width.saturating_sub(1)), usize::from(places.log.height));
+    let rows = lines(step, first, size, look);
     for (y, line) in (places.log.y..places.log.bottom()).zip(rows) {
         let row = Rect { x: places.log.x + 1, y, height: 1, width: places.log.width.saturating_sub(1) };
         frame.render_widget(line, row);
     }
 }
 
-fn lines(step: &Step, first: usize, height: usize, look: Look<'_>) -> Vec<Line<'static>> {
+fn lines(step: &Step, first: usize, (width, height): (usize, usize), look: Look<'_>) -> Vec<Line<'static>> {
     let base = look.style(Role::Text);
     let mut lines: Vec<Line<'static>> = step
         .log
@@ -52,11 +53,11 @@ fn lines(step: &Step, first: usize, height: usize, look: Look<'_>) -> Vec<Line<'
         lines.push(look.span(nothing_printed(&step.state), Role::Dim).into());
     }
     if let StepState::Failed { why, .. } = &step.state {
-        let room = height.saturating_sub(1);
-        if lines.len() > room {
-            lines.remove(0);
-        }
-        lines.push(look.span(format!("{} {}", look.glyphs.failed, text::clean(why)), Role::Bad).into());
+        // Why it failed is never cut: it takes as many rows as it needs, the output gets the rest.
+        let why = text::wrap(&format!("{} {}", look.glyphs.failed, text::clean(why)), width);
+        let room = height.saturating_sub(why.len());
+        lines.drain(..lines.len().saturating_sub(room));
+        lines.extend(why.into_iter().map(|row| Line::from(look.span(row, Role::Bad))));
     }
     lines
 }
@@ -73,7 +74,7 @@ fn parts(step: &Step, look: Look<'_>) -> Vec<Line<'static>> {
             (now, all) => format!("{} of {}", text::size(now), text::size(all)),
         };
         let role = if part.completed.is_some() { Role::Dim } else { Role::Text };
-        debug_assert!(width(&name) == 14);
+        debug_assert!(columns(&name) == 14);
         Line::from(vec![
             look.span(name, Role::Info),
             look.span(format!(" {state} "), role),

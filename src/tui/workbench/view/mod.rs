@@ -139,7 +139,9 @@ impl Places {
             }
             return;
         }
-        let height = wanted.min(inner.height / 2).max(1);
+        // Before the first step there may be a failure to tell, which takes some rows.
+        let least = if steps == 0 { 3 } else { 1 };
+        let height = wanted.min(inner.height / 2).max(least);
         self.steps = Rect { height, ..inner };
         self.log_title = Rect { y: inner.y + height, height: 1, ..self.right };
         self.log = Rect { y: inner.y + height + 1, height: inner.height - height - 1, ..inner };

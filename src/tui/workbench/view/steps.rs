@@ -34,7 +34,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: L
             Outcome::Failed { why, .. } => (format!(" {} {}", look.glyphs.failed, text::clean(why)), Role::Bad),
             _ => (String::new(), Role::Dim),
         };
-        frame.render_widget(look.span(waiting.0, waiting.1), area);
+        let rows = text::wrap(&waiting.0, usize::from(area.width));
+        let rows: Vec<Line<'_>> = rows.into_iter().map(|row| Line::from(look.span(row, waiting.1))).collect();
+        frame.render_widget(ratatui::text::Text::from(rows), area);
         return;
     }
     let shown = bench.shown_step();
