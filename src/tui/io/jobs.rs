@@ -240,9 +240,8 @@ async fn start(client: &Docker, spec: &RunSpec, tell: &mut impl FnMut(Progress))
     let id = created.map_err(|error| failure(&error))?.id;
     let started = client.start_container(&id, None).await;
     if let Err(error) = started {
-        if spec.removes_itself {
-            let _ = client.remove_container(&id, None).await;
-        }
+        // What never ran is of no use to anybody, and its name should be free for the next try.
+        let _ = client.remove_container(&id, None).await;
         return Err(failure(&error));
     }
     let inspect = client.inspect_container(&id, None).await.ok();
