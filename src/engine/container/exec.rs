@@ -7,6 +7,7 @@ use bollard_stubs::models as docker;
 use super::attach::AttachIo;
 use super::create::new_id;
 use super::detach_keys::{DetachWatch, parse_keys};
+use super::ends_on_record::EndsOnRecord;
 use super::exec_table::{Exec, ExecState};
 use super::live::Container;
 use super::options::{Attached, ExecStart, ExecStarted, TerminalSize};
@@ -71,15 +72,18 @@ impl Room {
         exec.runs(started.pid);
         let (room, watched, watched_container) = (Arc::clone(self), Arc::clone(&exec), Arc::clone(&container));
         let ended = started.exit;
+        let (note, noted) = tokio::sync::oneshot::channel::<()>();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = room.closing.cancelled() => {}
                 code = ended => if let Ok(code) = code { room.exec_ended(&watched_container, &watched.id, code) },
             }
+            // Nobody attached waits for it.
+            let _ = note.send(());
         });
         let Some(stream) = started.io else { return Ok(ExecStarted::Detached) };
         let keys = if tty { parse_keys(exec.config.detach_keys.as_deref())? } else { Vec::new() };
-        let io = AttachIo::connected(stream, DetachWatch::new(keys));
+        let io = EndsOnRecord::new(AttachIo::connected(stream, DetachWatch::new(keys)), noted);
         Ok(ExecStarted::Attached(Attached { tty, io: Box::new(io) }))
     }
 

@@ -14,6 +14,7 @@ mod attach;
 mod commit;
 mod create;
 mod detach_keys;
+mod ends_on_record;
 mod exec;
 mod exec_table;
 mod index;
