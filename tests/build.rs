@@ -20,7 +20,7 @@ use boxyard::engine::image::{HostImage, Images, Reference};
 use boxyard::engine::instance::Instance;
 use boxyard::engine::layer::Layers;
 use boxyard::engine::network::Networks;
-use boxyard::engine::runtime::HostFacts;
+use boxyard::engine::runtime::{Cgroups, HostFacts};
 use boxyard::engine::shim::ShimBinary;
 use boxyard::engine::store::StateRoot;
 use futures_util::StreamExt;
@@ -34,6 +34,7 @@ struct Yard {
     folder: TempDir,
     images: Images,
     builds: Builds,
+    cgroup_parent: String,
 }
 
 /// What a build said.
@@ -83,11 +84,19 @@ fn request(context: Vec<u8>) -> BuildRequest {
     request
 }
 
+impl Drop for Yard {
+    fn drop(&mut self) {
+        // Without an engine nobody else gives it back.
+        Cgroups::detect(&HostFacts::read()).remove_if_empty(&self.cgroup_parent);
+    }
+}
+
 impl Yard {
     async fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("build-").tempdir_in("/tmp").unwrap();
         let instance = Instance::new(&folder.path().join("root"), &folder.path().join("run"));
         std::fs::create_dir(instance.run()).unwrap();
+        let cgroup_parent = instance.cgroup_parent();
         let root = Arc::new(StateRoot::open(instance.root()).unwrap());
         let events = Arc::new(Events::default());
         let layers = Arc::new(Layers::open(Arc::clone(&root)).unwrap());
@@ -110,7 +119,7 @@ impl Yard {
             ..HostImage::default()
         };
         images.from_host(host).await.unwrap();
-        Self { folder, images, builds }
+        Self { folder, images, builds, cgroup_parent }
     }
 
     async fn build(&self, files: &[(&str, &str)]) -> Outcome {
