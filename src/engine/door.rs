@@ -74,6 +74,8 @@ impl Engine {
         .await?;
         images.add_users(Arc::clone(&containers.users()) as Arc<dyn ImageUsers>);
         volumes.set_users(containers.users() as Arc<dyn VolumeUsers>);
+        let folders = root.path().join("containers");
+        volumes.remove_orphans(move |id| folders.join(id).exists()).await?;
         let builds = Builds::open(BuildParts {
             root,
             instance: instance.clone(),

@@ -130,11 +130,24 @@ impl Yard {
         self.engine = Some(engine);
     }
 
+    /// The engine's process ID.
+    pub fn engine_pid(&self) -> u32 {
+        self.engine.as_ref().expect("an engine runs").id()
+    }
+
+    /// The network links of the yard but its loopback.
+    pub fn links(&self) -> Vec<String> {
+        let links = self.network.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
+        let names = links.lines().skip(2).filter_map(|line| line.split(':').next());
+        names.map(|name| name.trim().to_owned()).filter(|name| name != "lo").collect()
+    }
+
     /// SIGKILL, no goodbye.
     pub fn kill_engine(&mut self) {
         let mut engine = self.engine.take().expect("an engine runs");
-        engine.kill().unwrap();
-        engine.wait().unwrap();
+        // A tracer in this process may have killed it and waited for it already.
+        let _ = engine.kill();
+        assert!(engine.wait().is_ok() || !Path::new(&format!("/proc/{}", engine.id())).exists());
     }
 
     /// SIGTERM, and waits for its end.
@@ -273,9 +286,7 @@ impl Yard {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         litter.extend(mounts.lines().filter(|line| line.contains(&here)).map(|line| format!("mount: {line}")));
         litter.extend(processes_naming(&here).into_iter().map(|line| format!("process: {line}")));
-        let links = self.network.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
-        let links = links.lines().skip(2).filter(|line| !line.trim_start().starts_with("lo:"));
-        litter.extend(links.map(|line| format!("link: {}", line.trim())));
+        litter.extend(self.links().into_iter().map(|link| format!("link: {link}")));
         let instance = boxyard::engine::instance::Instance::new(&self.root(), &self.run_root());
         litter.extend(cgroups_named(&instance.cgroup_parent()).into_iter().map(|path| format!("cgroup: {path}")));
         for folder in ["root/containers", "root/tmp", "root/trash", "run/containers"] {
@@ -301,7 +312,8 @@ impl Drop for Yard {
     }
 }
 
-fn processes_naming(text: &str) -> Vec<String> {
+/// The processes, but for this one, that have `text` in their command lines.
+pub fn processes_naming(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -314,7 +326,8 @@ fn processes_naming(text: &str) -> Vec<String> {
     found
 }
 
-fn cgroups_named(name: &str) -> Vec<String> {
+/// The folders called `name` at the top of any cgroup hierarchy.
+pub fn cgroups_named(name: &str) -> Vec<String> {
     let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().map_while(Result::ok).map(|e| e.path());
     hierarchies
         .chain([Path::new("/sys/fs/cgroup").to_owned()])

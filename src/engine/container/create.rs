@@ -89,7 +89,11 @@ impl Room {
                 Ok(docker::ContainerCreateResponse { id, warnings })
             }
             Err(error) => {
-                self.rooms.volumes.release(&record.mounts).await;
+                // Of several volumes some may have been made.
+                let unmade = id.clone();
+                if let Err(error) = self.rooms.volumes.remove_orphans(move |id| id != unmade).await {
+                    tracing::warn!(%error, "volumes of a container that could not be made are left");
+                }
                 self.index.release(&name, &id);
                 Err(error)
             }
@@ -162,7 +166,7 @@ impl Room {
             borrowed.push((other.mounts.clone(), is_read_only));
         }
         let input = MountInput { config: &record.config, host_config: &record.host_config, volumes_from: &borrowed };
-        self.rooms.volumes.realise(mount_requests(&input)?).await
+        self.rooms.volumes.realise(&record.id, mount_requests(&input)?).await
     }
 
     /// Puts a container on disk, whole, and lets everybody see it.

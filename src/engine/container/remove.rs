@@ -51,6 +51,9 @@ impl Room {
         container.settled().await;
         let record = container.record();
         record.state.may_remove(&record.id, &record.name)?;
+        if !options.volumes {
+            self.rooms.volumes.set_free(&record.mounts).await?;
+        }
         // Only shown, not written: killed now, the container is still there whole; once its folder is renamed away it is
         // gone whole.
         let before = record.state.clone();

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// How the name of a record begins that is being written.
+pub(super) const HALF_WRITTEN: &str = ".record-";
+
 /// Why a record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -64,7 +67,7 @@ fn replace<T: Serialize>(
 ) -> Result<(), RecordError> {
     let io_error = |source| RecordError::Io { action: "write", path: path.to_owned(), source };
     let text = serde_json::to_vec(value).map_err(|source| RecordError::Malformed { path: path.to_owned(), source })?;
-    let mut temp = tempfile::Builder::new().prefix(".record-").tempfile_in(folder_of(path)).map_err(io_error)?;
+    let mut temp = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(folder_of(path)).map_err(io_error)?;
     temp.write_all(&text).map_err(io_error)?;
     settle(temp.as_file()).map_err(io_error)?;
     temp.persist(path).map_err(|error| io_error(error.error))?;

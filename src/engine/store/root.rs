@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
+use super::record::HALF_WRITTEN;
+
 /// Why the state root could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StateRootError {
@@ -56,6 +58,7 @@ impl StateRoot {
         for folder in [path.join("tmp"), path.join("trash")] {
             sweep(&folder).map_err(io_error("sweep", &folder))?;
         }
+        sweep_half_written(path).map_err(io_error("sweep", path))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -147,6 +150,28 @@ fn sweep(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the records that a killed engine was writing: beside a room's records, or one folder below. Not among the
+/// containers, where a live shim may be writing how its container ended; theirs go with them.
+fn sweep_half_written(root: &Path) -> io::Result<()> {
+    let rooms = fs::read_dir(root)?.flatten().filter(|room| room.file_name() != "containers");
+    for room in rooms.filter(|room| room.path().is_dir()) {
+        for entry in fs::read_dir(room.path())?.flatten() {
+            if is_half_written(&entry) {
+                fs::remove_file(entry.path())?;
+            } else if entry.file_type()?.is_dir() {
+                for inner in fs::read_dir(entry.path())?.flatten().filter(is_half_written) {
+                    fs::remove_file(inner.path())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_half_written(entry: &fs::DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(HALF_WRITTEN.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,9 +192,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("tmp/pull-1/deep")).unwrap();
         fs::create_dir_all(folder.path().join("trash/2")).unwrap();
+        fs::create_dir_all(folder.path().join("volumes/db")).unwrap();
+        fs::write(folder.path().join("volumes/db/.record-x"), "{").unwrap();
         let root = StateRoot::open(folder.path()).unwrap();
         assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 0);
         assert_eq!(fs::read_dir(root.path().join("trash")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(root.path().join("volumes/db")).unwrap().count(), 0);
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub struct VolumeRecord {
     /// Options of the driver as given (`type`, `o`, `device`).
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+    /// The ID of the container that an anonymous volume was made with and goes with. `None` for any other volume, and
+    /// once the container was removed without its volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_for: Option<String>,
 }
 
 impl VolumeRecord {

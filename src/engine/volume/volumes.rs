@@ -97,7 +97,7 @@ impl Volumes {
         let options: BTreeMap<String, String> = request.driver_opts.unwrap_or_default().into_iter().collect();
         let driver = request.driver.unwrap_or_default();
         self.blocking(move |inner| {
-            let record = inner.ensure(name, &driver, options, labels)?;
+            let record = inner.ensure(name, &driver, options, labels, None)?;
             Ok(inner.show(&record))
         })
         .await
@@ -193,8 +193,14 @@ impl Volumes {
     ///
     /// # Errors
     /// Docker's words, like `invalid mount config for type "bind": bind source path does not exist: /x` (400).
-    pub async fn realise(&self, requests: Vec<MountRequest>) -> Result<Vec<MountedPoint>, EngineError> {
-        self.blocking(move |inner| requests.into_iter().map(|request| inner.realise(request)).collect()).await
+    pub async fn realise(
+        &self,
+        container_id: &str,
+        requests: Vec<MountRequest>,
+    ) -> Result<Vec<MountedPoint>, EngineError> {
+        let container = container_id.to_owned();
+        self.blocking(move |inner| requests.into_iter().map(|request| inner.realise(&container, request)).collect())
+            .await
     }
 
     /// Copies the image's content at the target into each volume that is empty and wants it. `image_root` is the
@@ -276,6 +282,40 @@ impl Volumes {
         }
     }
 
+    /// Lets a container's anonymous volumes outlive it, as removal without its volumes wants; call it while the container
+    /// is still there.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub async fn set_free(&self, points: &[MountedPoint]) -> Result<(), EngineError> {
+        let names: Vec<String> =
+            points.iter().filter(|point| point.anonymous).filter_map(|point| point.volume.clone()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.blocking(move |inner| names.iter().try_for_each(|name| inner.set_free(name))).await
+    }
+
+    /// Removes the anonymous volumes of containers that are not there: an engine was killed when it had made a container's
+    /// volumes and not the container, or had removed a container and not yet its volumes. `is_there` answers for an ID.
+    ///
+    /// # Errors
+    /// The volumes' worker broke down; what can't be removed is told in the log.
+    pub async fn remove_orphans(&self, is_there: impl Fn(&str) -> bool + Send + 'static) -> Result<(), EngineError> {
+        self.blocking(move |inner| {
+            let of_nobody = |record: &&VolumeRecord| record.made_for.as_deref().is_some_and(|id| !is_there(id));
+            let orphans: Vec<String> =
+                inner.records().values().filter(of_nobody).map(|record| record.name.clone()).collect();
+            for name in orphans {
+                if let Err(error) = inner.remove(&name) {
+                    tracing::debug!(%error, "an anonymous volume stays");
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The folder with a volume's content.
     pub fn data(&self, name: &str) -> PathBuf {
         self.inner.data(name)
@@ -340,6 +380,7 @@ impl Inner {
         driver: &str,
         options: BTreeMap<String, String>,
         mut labels: BTreeMap<String, String>,
+        made_for: Option<String>,
     ) -> Result<VolumeRecord, EngineError> {
         let name = name.unwrap_or_else(|| {
             labels.entry(ANONYMOUS.to_owned()).or_default();
@@ -355,7 +396,7 @@ impl Inner {
         if let Ok(existing) = self.find(&name) {
             return Ok(existing);
         }
-        let record = VolumeRecord { name, created: jiff::Timestamp::now().to_string(), labels, options };
+        let record = VolumeRecord { name, created: jiff::Timestamp::now().to_string(), labels, options, made_for };
         self.keep(&record)
     }
 
@@ -380,6 +421,15 @@ impl Inner {
         Ok(record.clone())
     }
 
+    fn set_free(&self, name: &str) -> Result<(), EngineError> {
+        let Ok(mut record) = self.find(name) else { return Ok(()) };
+        record.made_for = None;
+        write_record(&self.folder.join(name).join(RECORD), &record)
+            .map_err(|error| EngineError::system(error.to_string()).because(error))?;
+        self.records().insert(name.to_owned(), record);
+        Ok(())
+    }
+
     /// Removes a volume; the answer is how many bytes that freed.
     fn remove(&self, name: &str) -> Result<u64, EngineError> {
         self.find(name)?;
@@ -399,7 +449,7 @@ impl Inner {
         Ok(bytes)
     }
 
-    fn realise(&self, request: MountRequest) -> Result<MountedPoint, EngineError> {
+    fn realise(&self, container: &str, request: MountRequest) -> Result<MountedPoint, EngineError> {
         let plain = |request, source| MountedPoint { request, volume: None, anonymous: false, source };
         match request.source.clone() {
             MountSource::Tmpfs { .. } => Ok(plain(request, None)),
@@ -411,7 +461,8 @@ impl Inner {
             }
             MountSource::Volume { name, driver, options, labels, .. } => {
                 let anonymous = name.is_none();
-                let record = self.ensure(name, &driver, options, labels)?;
+                let made_for = anonymous.then(|| container.to_owned());
+                let record = self.ensure(name, &driver, options, labels, made_for)?;
                 let source = self.data(&record.name);
                 Ok(MountedPoint { request, volume: Some(record.name), anonymous, source: Some(source) })
             }
@@ -617,7 +668,7 @@ mod tests {
         for name in ["used", "idle"] {
             volumes.create(request(name, &[])).await.unwrap();
         }
-        let anonymous = volumes.realise(vec![mount_of(None)]).await.unwrap();
+        let anonymous = volumes.realise("c1", vec![mount_of(None)]).await.unwrap();
         assert!(anonymous[0].anonymous);
         let name = anonymous[0].volume.clone().unwrap();
         assert_eq!(name.len(), 64);
@@ -634,7 +685,7 @@ mod tests {
         let volumes = open(folder.path());
         let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")];
         volumes.create(request("fast", &options)).await.unwrap();
-        let points = volumes.realise(vec![mount_of(Some("fast"))]).await.unwrap();
+        let points = volumes.realise("c1", vec![mount_of(Some("fast"))]).await.unwrap();
         let data = volumes.data("fast");
 
         volumes.mount("one", &points).await.unwrap();
@@ -656,10 +707,10 @@ mod tests {
             ..mount_of(None)
         };
         assert_eq!(
-            words(volumes.realise(vec![bind(false)]).await),
+            words(volumes.realise("c1", vec![bind(false)]).await),
             format!("invalid mount config for type \"bind\": bind source path does not exist: {missing}")
         );
-        let points = volumes.realise(vec![bind(true)]).await.unwrap();
+        let points = volumes.realise("c1", vec![bind(true)]).await.unwrap();
         volumes.mount("one", &points).await.unwrap();
         assert!(Path::new(&missing).is_dir());
     }
@@ -671,7 +722,7 @@ mod tests {
         let image = folder.path().join("image");
         fs::create_dir_all(image.join("data")).unwrap();
         fs::write(image.join("data/seed"), "x").unwrap();
-        let points = volumes.realise(vec![mount_of(Some("db"))]).await.unwrap();
+        let points = volumes.realise("c1", vec![mount_of(Some("db"))]).await.unwrap();
         volumes.copy_up(&points, File::open(&image).unwrap().into()).await.unwrap();
         assert!(volumes.data("db").join("seed").exists());
     }
@@ -689,5 +740,23 @@ mod tests {
             words(volumes.create(request("db", &[("type", "tmpfs")])).await),
             "create db: missing required option: \"device\""
         );
+    }
+
+    #[tokio::test]
+    async fn volumes_of_a_container_that_was_never_made_go_at_the_next_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let volumes = open(folder.path());
+        let point = |answer: Result<Vec<MountedPoint>, EngineError>| answer.unwrap().remove(0);
+        let kept = point(volumes.realise("alive", vec![mount_of(None)]).await);
+        let orphan = point(volumes.realise("never-made", vec![mount_of(None)]).await);
+        let freed = point(volumes.realise("removed", vec![mount_of(None)]).await);
+        let named = point(volumes.realise("never-made", vec![mount_of(Some("db"))]).await);
+        volumes.set_free(&[freed.clone()]).await.unwrap();
+        drop(volumes);
+
+        let volumes = open(folder.path());
+        volumes.remove_orphans(|id| id == "alive").await.unwrap();
+        let is_there = |point: &MountedPoint| volumes.inspect(point.volume.as_deref().unwrap()).is_ok();
+        assert_eq!([&kept, &orphan, &freed, &named].map(is_there), [true, false, true, true]);
     }
 }

@@ -168,12 +168,17 @@ impl Cgroups {
         }
     }
 
-    /// Lets them go on.
+    /// Lets them go on. Of a group that is gone nobody stands still: frozen processes die of SIGKILL, too, and whoever
+    /// kills them and thaws the rest may find it removed.
     pub fn thaw(&self, path: &str) -> Result<(), CgroupError> {
-        match self.freezer(path) {
+        let thawed = match self.freezer(path) {
             Freezer::V2(directory) => write_file(&directory.join("cgroup.freeze"), "0"),
             Freezer::V1(directory) => write_file(&directory.join("freezer.state"), "THAWED"),
             Freezer::Absent => Err(no_freezer(path)),
+        };
+        match thawed {
+            Err(error) if matches!(error.source.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(()),
+            other => other,
         }
     }
 

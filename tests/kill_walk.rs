@@ -1,0 +1,363 @@
+//! kill -9 at every step: of the engine while it creates, starts, stops, removes, executes in and commits a container, and
+//! of the container's shim. Whatever the step was, the next engine tells the truth and nothing is left of the attempt.
+//!
+//! Each walk takes its operation once to count its steps (see `tracer.rs`), then again for each chosen step. All of them:
+//! `BOXYARD_KILL_WALK=all cargo test --test kill_walk`; else [`USUAL_STEPS`], spread evenly; one: `=start:17`.
+
+#![cfg(target_arch = "x86_64")] // the tracer knows that processor's registers
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+#[path = "kill_walk/tracer.rs"]
+mod tracer;
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bollard::errors::Error;
+use bollard::models::{ContainerConfig, ContainerCreateBody, ContainerState, ContainerStateStatusEnum};
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptions,
+    ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveImageOptions,
+};
+use futures_util::StreamExt;
+use support::{PATIENCE, Yard, published};
+use tracer::{Tracer, Victim};
+
+/// How many steps of each operation the usual run takes.
+const USUAL_STEPS: usize = 8;
+const NAME: &str = "it";
+const IMAGE: &str = "host:latest";
+const TRAPPING: &str = "trap 'exit 3' TERM; echo up; sleep 600 & wait";
+const HOST_PORT: u16 = 18081;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Create,
+    Start,
+    Stop,
+    Remove,
+    Exec,
+    Commit,
+}
+
+impl Operation {
+    fn name(self) -> String {
+        format!("{self:?}").to_ascii_lowercase()
+    }
+
+    async fn prepare(self, yard: &Yard) {
+        if self == Operation::Create {
+            return;
+        }
+        create(yard).await.expect("the container is created");
+        if self != Operation::Start {
+            yard.docker().start_container(NAME, None).await.expect("the container starts");
+            yard.log_until(NAME, "up").await;
+        }
+    }
+
+    async fn act(self, yard: &Yard) -> Result<(), Error> {
+        let docker = yard.docker();
+        match self {
+            Operation::Create => create(yard).await,
+            Operation::Start => docker.start_container(NAME, None).await,
+            Operation::Stop => docker.stop_container(NAME, None).await,
+            Operation::Remove => remove(yard, NAME).await,
+            Operation::Exec => execute(yard).await,
+            Operation::Commit => commit(yard).await,
+        }
+    }
+
+    /// What must be so once the next engine is there; `is_done`: the operation was answered with success.
+    async fn check(self, yard: &Yard, is_done: bool, is_shim_dead: bool) {
+        let state = state(yard).await;
+        let status = state.as_ref().and_then(|state| state.status);
+        use ContainerStateStatusEnum::{CREATED, EXITED, RUNNING};
+        match self {
+            Operation::Create => {
+                assert!(!is_done || state.is_some(), "a container whose creation was answered is there");
+                match state {
+                    None => create(yard).await.expect("the name is free"),
+                    Some(_) => assert_eq!(status, Some(CREATED)),
+                }
+                yard.docker().start_container(NAME, None).await.expect("what is there is whole");
+                yard.log_until(NAME, "up").await;
+            }
+            Operation::Start => {
+                if is_done && !is_shim_dead {
+                    assert_eq!(status, Some(RUNNING), "a start that was answered");
+                }
+                assert!(matches!(status, Some(CREATED | RUNNING | EXITED)), "{state:?}");
+                yard.docker().start_container(NAME, None).await.expect("it can be started (again)");
+                yard.log_until(NAME, "up").await;
+            }
+            Operation::Stop => {
+                if is_done {
+                    assert_eq!(status, Some(EXITED), "a stop that was answered");
+                }
+                yard.docker().stop_container(NAME, None).await.expect("it can be stopped (again)");
+                let code = self::state(yard).await.unwrap().exit_code;
+                assert!(matches!(code, Some(3 | 137)) || is_shim_dead, "{code:?}");
+            }
+            Operation::Remove => assert!(!is_done || state.is_none(), "what was removed is gone: {state:?}"),
+            Operation::Exec => {
+                if !is_shim_dead {
+                    assert_eq!(status, Some(RUNNING), "an exec's end is not the container's");
+                    execute(yard).await.expect("the next exec works");
+                }
+            }
+            Operation::Commit => {
+                let images = yard.docker().list_images(None::<ListImagesOptions>).await.unwrap();
+                let is_made = images.iter().any(|image| image.repo_tags.iter().any(|tag| tag == "committed:latest"));
+                assert!(!is_done || is_made, "an image whose commit was answered is there");
+                let remove_image = async || {
+                    let options = None::<RemoveImageOptions>;
+                    yard.docker().remove_image("committed:latest", options, None).await.expect("the image is whole");
+                };
+                if is_made {
+                    remove_image().await;
+                }
+                if status == Some(RUNNING) {
+                    commit(yard).await.expect("it can be committed (again)");
+                    remove_image().await;
+                }
+            }
+        }
+    }
+}
+
+/// A container with all there is to leak: a network place, a published port, an anonymous volume, a log.
+async fn create(yard: &Yard) -> Result<(), Error> {
+    let config = ContainerCreateBody {
+        image: Some(IMAGE.into()),
+        cmd: Some(["sh", "-c", TRAPPING].map(str::to_owned).to_vec()),
+        volumes: Some(vec!["/data".into()]),
+        exposed_ports: Some(vec!["80/tcp".into()]),
+        host_config: Some(published(HOST_PORT, 80)),
+        ..Default::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(NAME).build();
+    yard.docker().create_container(Some(options), config).await.map(drop)
+}
+
+async fn remove(yard: &Yard, name: &str) -> Result<(), Error> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    yard.docker().remove_container(name, Some(options)).await
+}
+
+async fn execute(yard: &Yard) -> Result<(), Error> {
+    let docker = yard.docker();
+    let options = bollard::exec::CreateExecOptions {
+        cmd: Some(vec!["echo", "hi"]),
+        attach_stdout: Some(true),
+        ..Default::default()
+    };
+    let exec = docker.create_exec(NAME, options).await?.id;
+    let mut said = String::new();
+    if let bollard::exec::StartExecResults::Attached { mut output, .. } = docker.start_exec(&exec, None).await? {
+        while let Some(piece) = output.next().await {
+            said.push_str(&piece?.to_string());
+        }
+    }
+    let end = docker.inspect_exec(&exec).await?;
+    assert!(end.exit_code != Some(0) || said == "hi\n", "{said:?} {end:?}");
+    Ok(())
+}
+
+async fn commit(yard: &Yard) -> Result<(), Error> {
+    let options = CommitContainerOptionsBuilder::default().container(NAME).repo("committed").pause(true).build();
+    yard.docker().commit_container(options, ContainerConfig::default()).await.map(drop)
+}
+
+async fn state(yard: &Yard) -> Option<ContainerState> {
+    match yard.docker().inspect_container(NAME, None).await {
+        Ok(container) => container.state,
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
+        Err(error) => panic!("inspect: {error}"),
+    }
+}
+
+/// Which steps to take of `count`.
+fn chosen(operation: &str, count: usize) -> Vec<usize> {
+    match std::env::var("BOXYARD_KILL_WALK") {
+        Ok(all) if all == "all" => (1..=count).collect(),
+        Ok(one) => one
+            .split_once(':')
+            .filter(|(name, _)| *name == operation)
+            .map(|(_, step)| step.parse().expect("a step's number"))
+            .into_iter()
+            .collect(),
+        Err(_) => {
+            let taken = USUAL_STEPS.min(count);
+            (0..taken).map(|index| 1 + index * (count - 1) / (taken - 1).max(1)).collect()
+        }
+    }
+}
+
+async fn walk(operation: Operation, victim: Victim) {
+    let mut yard = Yard::new();
+    yard.host_image().await;
+    let name = if victim == Victim::Shim { format!("{}-shim", operation.name()) } else { operation.name() };
+    let steps = pass(&mut yard, operation, victim, None).await;
+    for step in chosen(&name, steps.len()) {
+        eprintln!("{name}:{step} of {}, before {}", steps.len(), steps.get(step - 1).unwrap_or(&"?"));
+        pass(&mut yard, operation, victim, Some(step)).await;
+    }
+    yard.leaves_nothing_behind().await;
+}
+
+/// One operation with the victim killed before step `at`, and all that must be so afterwards.
+async fn pass(yard: &mut Yard, operation: Operation, victim: Victim, at: Option<usize>) -> Vec<&'static str> {
+    operation.prepare(yard).await;
+    let tracer = Tracer::follow(yard.engine_pid(), victim, at);
+    let answer =
+        tokio::time::timeout(PATIENCE, operation.act(yard)).await.expect("the operation is answered or cut off");
+    let is_shim_dead = victim == Victim::Shim && at.is_some();
+    if victim == Victim::Shim {
+        tells_the_truth(yard).await;
+    } else if at.is_none() {
+        answer.as_ref().expect("the operation succeeds");
+    }
+    let steps = tracer.end();
+    yard.kill_engine();
+    yard.start_engine();
+    tells_the_truth(yard).await;
+    operation.check(yard, answer.is_ok(), is_shim_dead).await;
+    tells_the_truth(yard).await;
+    match remove(yard, NAME).await {
+        Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
+        Err(error) => panic!("remove: {error}"),
+    }
+    is_bare(yard).await;
+    steps
+}
+
+/// What the engine says of each container is what the kernel says.
+async fn tells_the_truth(yard: &Yard) {
+    let docker = yard.docker();
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    for container in docker.list_containers(Some(options)).await.expect("the containers are listed") {
+        let id = container.id.unwrap();
+        let inspected = docker.inspect_container(&id, None).await.expect("what is listed can be inspected");
+        let state = inspected.state.unwrap();
+        if state.running == Some(true) {
+            let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", state.pid.unwrap())).unwrap_or_default();
+            assert!(cgroup.contains(&id), "the first process of a running container lives: {state:?}, {cgroup:?}");
+        } else {
+            eventually("an ended container has no processes", || processes_of(&id)).await;
+            assert!(
+                state.status != Some(ContainerStateStatusEnum::EXITED)
+                    || state.exit_code != Some(255)
+                    || !state.error.clone().unwrap_or_default().is_empty(),
+                "an end that nobody saw has its reason: {state:?}"
+            );
+        }
+    }
+}
+
+/// Nothing is left of any container, and no port, address or volume is taken.
+async fn is_bare(yard: &Yard) {
+    let docker = yard.docker();
+    let volumes = docker.list_volumes(None::<ListVolumesOptions>).await.unwrap().volumes.unwrap_or_default();
+    assert!(volumes.is_empty(), "volumes are left: {volumes:?}");
+    let folders = ["root/containers", "root/tmp", "root/trash", "root/volumes", "run/containers"];
+    let root = yard.root().parent().unwrap().to_owned();
+    eventually("no files", || folders.iter().flat_map(|folder| entries(&root.join(folder))).collect()).await;
+    eventually("no mounts", || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        mounts.lines().filter(|line| line.contains(&*root.to_string_lossy())).map(str::to_owned).collect()
+    })
+    .await;
+    let parent = boxyard::engine::instance::Instance::new(&yard.root(), &yard.run_root()).cgroup_parent();
+    eventually("no cgroups", || {
+        support::cgroups_named(&parent).iter().flat_map(|path| folders_in(Path::new(path))).collect()
+    })
+    .await;
+    eventually("no links", || yard.links().into_iter().filter(|link| !link.starts_with("bx")).collect()).await;
+    eventually("no shims", || support::processes_naming(&format!("{}/run/containers", root.display()))).await;
+    let bridge = docker.inspect_network("bridge", None).await.unwrap();
+    assert!(bridge.containers.unwrap_or_default().is_empty(), "addresses are taken");
+    let half_written = |room: &str| {
+        let objects = entries(&yard.root().join(room));
+        let inside = objects.iter().flat_map(|object| entries(Path::new(object)));
+        objects.clone().into_iter().chain(inside).filter(|path| path.contains("/.record-")).collect::<Vec<_>>()
+    };
+    let strays: Vec<String> = ["images", "layers", "networks", "volumes"].into_iter().flat_map(half_written).collect();
+    assert!(strays.is_empty(), "half-written records are left: {strays:?}");
+    let layers = entries(&yard.root().join("layers"));
+    assert!(layers.len() <= 1, "layers are left: {layers:?}");
+}
+
+/// Waits until `left` finds nothing: what goes on behind an answer has an end.
+async fn eventually(what: &str, mut left: impl FnMut() -> Vec<String>) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = left();
+        if found.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "{what}, but: {found:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path().display().to_string()).collect()
+}
+
+fn folders_in(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.path().display().to_string())
+        .collect()
+}
+
+fn processes_of(id: &str) -> Vec<String> {
+    let of = |entry: fs::DirEntry| {
+        let cgroup = fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        cgroup.contains(id).then(|| format!("{} {name}", entry.path().display()))
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn a_killed_create_leaves_a_whole_container_or_nothing() {
+    walk(Operation::Create, Victim::Engine).await;
+}
+
+#[tokio::test]
+async fn a_killed_start_leaves_a_container_that_runs_or_can_be_started() {
+    walk(Operation::Start, Victim::Engine).await;
+}
+
+#[tokio::test]
+async fn a_killed_stop_leaves_a_container_that_runs_or_has_ended() {
+    walk(Operation::Stop, Victim::Engine).await;
+}
+
+#[tokio::test]
+async fn a_killed_remove_leaves_a_whole_container_or_nothing() {
+    walk(Operation::Remove, Victim::Engine).await;
+}
+
+#[tokio::test]
+async fn a_killed_exec_leaves_the_container_running() {
+    walk(Operation::Exec, Victim::Engine).await;
+}
+
+#[tokio::test]
+async fn a_killed_commit_leaves_an_image_or_nothing() {
+    walk(Operation::Commit, Victim::Engine).await;
+}
+
+#[tokio::test]
+async fn a_shim_killed_while_it_starts_a_container_takes_it_along() {
+    walk(Operation::Start, Victim::Shim).await;
+}
