@@ -38,7 +38,9 @@ impl Room {
             ("ID".to_owned(), record.id.clone()),
         ]);
         let execs = self.execs.live_of(&record.id);
-        let has_log = record.host_config.log_config.as_ref().and_then(|log| log.typ.as_deref()) != Some("none");
+        // As Docker: what the local driver writes is its own affair.
+        let driver = record.host_config.log_config.as_ref().and_then(|log| log.typ.as_deref());
+        let has_log = !matches!(driver, Some("none" | "local"));
         Ok(docker::ContainerInspectResponse {
             id: Some(record.id.clone()),
             created: Some(record.created.to_string()),

@@ -14,6 +14,7 @@ use bollard_stubs::models as docker;
 
 use super::create::disk;
 use super::live::{Container, Intent};
+use super::log_options::log_spec;
 use super::record::{ContainerRecord, NetworkPlace};
 use super::room::{Room, remove_folder};
 use super::state::{Alive, Exit, StartFailure, State, not_running};
@@ -25,7 +26,7 @@ use crate::engine::network::files::{
 use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
 use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput};
-use crate::engine::shim::{LogDriver, LogSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION};
+use crate::engine::shim::{Shim, ShimError, ShimSpec, StdinMode, VERSION};
 use crate::engine::volume::MountedPoint;
 
 /// The files every container gets from us.
@@ -129,7 +130,7 @@ impl Room {
         let spec = ShimSpec {
             version: VERSION,
             plan,
-            log: log_spec(container, &record),
+            log: log_spec(&container.folder.log(&record.id), &record),
             stdin: stdin_mode(&record),
             exit_path: container.folder.exit(),
             dns: sandbox.has_dns.then(|| {
@@ -485,46 +486,6 @@ fn stdin_mode(record: &ContainerRecord) -> StdinMode {
     }
 }
 
-/// Where its output goes: Docker's options, or else our limits.
-fn log_spec(container: &Container, record: &ContainerRecord) -> LogSpec {
-    let Some(log) = &record.host_config.log_config else {
-        return LogSpec::json_file(&container.folder.log(&record.id));
-    };
-    if log.typ.as_deref() == Some("none") {
-        return LogSpec::none();
-    }
-    let option = |name: &str| log.config.as_ref().and_then(|config| config.get(name)).map(String::as_str);
-    let usual = LogSpec::json_file(&container.folder.log(&record.id));
-    LogSpec {
-        driver: LogDriver::JsonFile,
-        max_size: match option("max-size") {
-            Some("-1" | "0") => None,
-            Some(text) => bytes(text).or(usual.max_size),
-            None => usual.max_size,
-        },
-        max_file: option("max-file")
-            .and_then(|text| text.parse().ok())
-            .filter(|count| *count > 0)
-            .unwrap_or(usual.max_file),
-        compress: option("compress").map_or(usual.compress, |text| text == "true"),
-        ..usual
-    }
-}
-
-/// `10m`, `512k`, `1g`, `100`.
-fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match lower.get(digits.len()..)? {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -535,13 +496,5 @@ mod tests {
         assert_eq!(split_link("web"), pair("web", "web"));
         assert_eq!(split_link("web:w"), pair("web", "w"));
         assert_eq!(split_link("/web:/me/w"), pair("web", "w"));
-    }
-
-    #[test]
-    fn log_sizes() {
-        assert_eq!(bytes("10m"), Some(10 << 20));
-        assert_eq!(bytes("512k"), Some(512 << 10));
-        assert_eq!(bytes("7"), Some(7));
-        assert_eq!(bytes("much"), None);
     }
 }

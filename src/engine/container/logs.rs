@@ -30,6 +30,7 @@ impl Room {
             tail: options.tail,
             since: options.since,
             until: options.until,
+            end: None,
             stdout: options.stdout,
             stderr: options.stderr,
         };
@@ -41,6 +42,7 @@ impl Room {
                 },
                 time: entry.time,
                 bytes: entry.bytes,
+                attrs: entry.attrs,
             }),
             Err(error) => Err(EngineError::system(error.to_string()).because(error)),
         });

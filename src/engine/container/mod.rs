@@ -23,6 +23,7 @@ mod launch;
 mod lifecycle;
 mod list;
 mod live;
+mod log_options;
 mod logs;
 mod merge;
 mod monitor;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::engine::EngineError;
 use crate::engine::filters::Filters;
+use crate::engine::shim::logs::Attrs;
 
 /// A body that flows out: a tar archive, a stream of frames. Dropping it cancels its making.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -143,6 +144,8 @@ pub struct LogLine {
     pub time: Timestamp,
     /// What, as it was written.
     pub bytes: Bytes,
+    /// What its log driver's options added to it: labels, variables, a tag.
+    pub attrs: Attrs,
 }
 
 /// A container's log.

@@ -2,6 +2,7 @@
 
 use bollard_stubs::models as docker;
 
+use super::log_options;
 use super::signal::parse_signal;
 use crate::engine::EngineError;
 
@@ -56,10 +57,7 @@ pub fn host_config(
     {
         return Err(EngineError::invalid(format!("unknown or invalid runtime name: {runtime}")));
     }
-    let driver = host.log_config.as_ref().and_then(|log| log.typ.as_deref()).unwrap_or_default();
-    if !["", "json-file", "local", "none"].contains(&driver) {
-        return Err(EngineError::invalid(format!("logger: no log driver named '{driver}' is registered")));
-    }
+    host.log_config.as_ref().map_or(Ok(()), log_options::validate)?;
     for (port, bindings) in host.port_bindings.iter().flatten() {
         exposed_port(port)?;
         for binding in bindings.iter().flatten() {

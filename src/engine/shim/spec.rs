@@ -4,6 +4,7 @@
 //! container's state folder is the last word on how it ended. All are JSON that a newer engine must still understand:
 //! fields are only ever added, with a default.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -51,6 +52,9 @@ pub struct LogSpec {
     /// Whether rotated files are gzipped.
     #[serde(default)]
     pub compress: bool,
+    /// What stands in each line as its `attrs`: labels, variables and the tag that the user wants there.
+    #[serde(default)]
+    pub attrs: BTreeMap<String, String>,
 }
 
 impl LogSpec {
@@ -63,12 +67,20 @@ impl LogSpec {
             max_size: Some(10_000_000),
             max_file: Self::default_max_file(),
             compress: true,
+            attrs: BTreeMap::new(),
         }
     }
 
     /// No log: output reaches only those who are attached.
     pub fn none() -> Self {
-        Self { path: PathBuf::new(), driver: LogDriver::None, max_size: None, max_file: 1, compress: false }
+        Self {
+            path: PathBuf::new(),
+            driver: LogDriver::None,
+            max_size: None,
+            max_file: 1,
+            compress: false,
+            attrs: BTreeMap::new(),
+        }
     }
 
     fn default_max_file() -> u32 {
@@ -83,6 +95,8 @@ pub enum LogDriver {
     /// One JSON object a line, as Docker's json-file.
     #[default]
     JsonFile,
+    /// For `docker logs` alone: the same lines, whose file is not told to anybody.
+    Local,
     /// Output is not kept.
     None,
 }

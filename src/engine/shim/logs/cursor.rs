@@ -5,8 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use memchr::memchr;
 
 use super::files::{BLOCK, Content, DISORDER, Segment, Tail, current_inode, segments};
+use super::position::LogPosition;
 use super::{LogEntry, LogStream, line};
 
 /// A batch ends after so many entries.
@@ -17,6 +19,7 @@ const BATCH: usize = 512;
 pub(super) struct Wanted {
     pub(super) since: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
+    pub(super) end: Option<LogPosition>,
     pub(super) stdout: bool,
     pub(super) stderr: bool,
 }
@@ -65,6 +68,9 @@ impl Cursor {
     pub(super) fn open(path: &Path, wanted: Wanted, tail: Option<u64>, is_following: bool) -> io::Result<Self> {
         let mut pending = VecDeque::from(segments(path)?);
         let mut skip = 0;
+        if let Some(end) = wanted.end {
+            leave_out_newer(&mut pending, end)?;
+        }
         if let Some(since) = wanted.since.filter(|_| tail.is_none()) {
             pass_over_older(&mut pending, since)?;
         }
@@ -142,12 +148,12 @@ impl Cursor {
         let Some(segment) = self.pending.pop_front() else { return Ok(false) };
         // The writer ends every file with a whole line, so a rest without a newline is damage.
         self.lines.clear();
-        let remaining = (!self.is_following && !segment.is_compressed).then_some(segment.length);
-        let inode = segment.inode;
+        let (inode, limit, length) = (segment.inode, segment.limit, segment.length);
         let mut content = segment.into_content();
-        let remaining = match (&mut content, remaining) {
-            (Content::Plain(file), Some(length)) => Some(length.saturating_sub(file.stream_position()?)),
-            _ => None,
+        let remaining = match &mut content {
+            Content::Plain(_) if self.is_following => None,
+            Content::Plain(file) => Some(limit.unwrap_or(length).saturating_sub(file.stream_position()?)),
+            Content::Gzip(_) => limit,
         };
         self.current = Some(Current { content, inode, remaining });
         Ok(true)
@@ -168,9 +174,9 @@ impl Cursor {
             return Ok(Newer::Here);
         }
         let mut found = VecDeque::from(segments(&self.path)?);
-        match found.iter().position(|segment| Some(segment.inode) == here) {
+        match position_of(&mut found, here)? {
             Some(at) => drop(found.drain(..=at)),
-            // It was compressed or removed: go by time.
+            // It was removed: go by time.
             None if here.is_some() => self.seen_up_to = Some(self.last_time),
             None => {}
         }
@@ -202,13 +208,39 @@ fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
+/// Which of the files is the one with inode `here`, or was made from it: the youngest, as the numbers of files that are
+/// gone are given again.
+fn position_of(found: &mut VecDeque<Segment>, here: Option<u64>) -> io::Result<Option<usize>> {
+    let Some(here) = here else { return Ok(None) };
+    for at in (0..found.len()).rev() {
+        if let Some(segment) = found.get_mut(at)
+            && segment.is_of(here)?
+        {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Leaves out what was written after `end`; that is all of it if the file that was written then is gone.
+fn leave_out_newer(pending: &mut VecDeque<Segment>, end: LogPosition) -> io::Result<()> {
+    let count = position_of(pending, Some(end.inode))?.map_or(0, |at| at + 1);
+    pending.truncate(count);
+    if let Some(last) = pending.back_mut() {
+        last.limit = Some(end.length);
+    }
+    Ok(())
+}
+
 /// Leaves out files that have nothing from `since` on, and goes near it in the first that has.
 fn pass_over_older(pending: &mut VecDeque<Segment>, since: Timestamp) -> io::Result<()> {
     let wanted = since.checked_sub(DISORDER).unwrap_or(since);
     for at in (0..pending.len()).rev() {
         let Some(segment) = pending.get_mut(at) else { break };
         if segment.first_time()?.is_some_and(|first| first < wanted) {
-            segment.seek_near(since)?;
+            if segment.limit.is_none() || !segment.is_compressed {
+                segment.seek_near(since)?;
+            }
             pending.drain(..at);
             break;
         }
@@ -229,6 +261,7 @@ fn pass_over_all_but(pending: &mut VecDeque<Segment>, mut count: u64) -> io::Res
                 segment.file.seek(SeekFrom::Start(offset))?;
                 0
             }
+            // The file stands where they are counted from.
             Tail::SkipLines(lines) => lines,
         };
         pending.drain(..at);
@@ -250,7 +283,7 @@ impl Lines {
     /// The next whole line, without its newline.
     fn next(&mut self) -> Option<&[u8]> {
         let from = self.searched.max(self.start);
-        let Some(length) = self.bytes.get(from..)?.iter().position(|byte| *byte == b'\n') else {
+        let Some(length) = memchr(b'\n', self.bytes.get(from..)?) else {
             self.searched = self.bytes.len();
             return None;
         };

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use jiff::{SignedDuration, Timestamp};
+use memchr::{memchr, memchr_iter};
 
+use super::archive::Index;
 use super::line;
 use super::write::{compressed, rotated};
 
@@ -26,6 +28,10 @@ pub(super) struct Segment {
     pub(super) is_compressed: bool,
     /// How long it was when it was opened.
     pub(super) length: u64,
+    /// Of its text, no more than this is wanted.
+    pub(super) limit: Option<u64>,
+    /// That of a compressed one, once somebody asked.
+    index: Option<Option<Index>>,
 }
 
 /// The files of the log at `path`, oldest first. The last one is that which is written, unless there is none yet.
@@ -84,11 +90,24 @@ impl Segment {
         match File::open(path) {
             Ok(file) => {
                 let metadata = file.metadata()?;
-                Ok(Some(Self { file, inode: metadata.ino(), is_compressed, length: metadata.len() }))
+                let (inode, length) = (metadata.ino(), metadata.len());
+                Ok(Some(Self { file, inode, is_compressed, length, limit: None, index: None }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether it is the file with that inode, or was made from it.
+    pub(super) fn is_of(&mut self, inode: u64) -> io::Result<bool> {
+        Ok(self.inode == inode || self.index()?.is_some_and(|index| index.origin == inode))
+    }
+
+    fn index(&mut self) -> io::Result<Option<&Index>> {
+        if self.index.is_none() {
+            self.index = Some(if self.is_compressed { Index::of(&self.file)? } else { None });
+        }
+        Ok(self.index.as_ref().and_then(Option::as_ref))
     }
 
     /// Its text from where the file stands.
@@ -105,6 +124,12 @@ impl Segment {
         if !self.is_compressed {
             return plain_tail(&self.file, count);
         }
+        if let Some(index) = self.index()? {
+            let Some(skip) = index.lines.checked_sub(count) else { return Ok(Tail::Fewer(index.lines)) };
+            let Some(member) = index.with_line(skip) else { return Ok(Tail::SkipLines(skip)) };
+            self.file.seek(SeekFrom::Start(member.offset))?;
+            return Ok(Tail::SkipLines(skip - member.lines_before));
+        }
         let mut lines = 0;
         let mut reader = BufReader::with_capacity(BLOCK, MultiGzDecoder::new(&self.file));
         loop {
@@ -112,7 +137,7 @@ impl Segment {
             if block.is_empty() {
                 break;
             }
-            lines += newlines(block);
+            lines += memchr_iter(b'\n', block).count() as u64;
             let length = block.len();
             reader.consume(length);
         }
@@ -122,21 +147,34 @@ impl Segment {
 
     /// When its first entry was written; `None` where it has none.
     pub(super) fn first_time(&mut self) -> io::Result<Option<Timestamp>> {
+        if let Some(time) = self.index()?.and_then(Index::first_time) {
+            return Ok(Some(time));
+        }
         let mut text = Vec::new();
         let mut reader: Box<dyn Read> =
             if self.is_compressed { Box::new(MultiGzDecoder::new(&self.file)) } else { Box::new(&self.file) };
-        reader.by_ref().take(4 * BLOCK as u64).read_to_end(&mut text)?;
+        let mut found = None;
+        for size in [BLOCK / 16, 4 * BLOCK] {
+            reader.by_ref().take((size - text.len()) as u64).read_to_end(&mut text)?;
+            found = text.split(|byte| *byte == b'\n').find_map(line::parse).map(|entry| entry.time);
+            if found.is_some() {
+                break;
+            }
+        }
         drop(reader);
         self.file.seek(SeekFrom::Start(0))?;
-        Ok(text.split(|byte| *byte == b'\n').find_map(line::parse).map(|entry| entry.time))
+        Ok(found)
     }
 
     /// Goes to a line from before `since`, near the first that is not; does nothing where that needs reading it all.
     pub(super) fn seek_near(&mut self, since: Timestamp) -> io::Result<()> {
+        let wanted = since.checked_sub(DISORDER).unwrap_or(since);
         if self.is_compressed {
+            if let Some(member) = self.index()?.and_then(|index| index.before(wanted)) {
+                self.file.seek(SeekFrom::Start(member.offset))?;
+            }
             return Ok(());
         }
-        let wanted = since.checked_sub(DISORDER).unwrap_or(since);
         let (mut low, mut high) = (0, self.length);
         while high - low > 4 * BLOCK as u64 {
             let middle = low + (high - low) / 2;
@@ -177,10 +215,6 @@ impl Read for Content {
     }
 }
 
-fn newlines(block: &[u8]) -> u64 {
-    block.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
 /// Reads backwards by blocks until enough newlines went by. What follows the last newline is no line yet.
 fn plain_tail(file: &File, count: u64) -> io::Result<Tail> {
     let mut end = file.metadata()?.len();
@@ -192,7 +226,7 @@ fn plain_tail(file: &File, count: u64) -> io::Result<Tail> {
         let start = end.saturating_sub(BLOCK as u64);
         let part = block.get_mut(..usize::try_from(end - start).unwrap_or(BLOCK)).unwrap_or_default();
         file.read_exact_at(part, start)?;
-        for (at, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for at in memchr_iter(b'\n', part).rev() {
             wanted -= 1;
             if wanted == 0 {
                 return Ok(Tail::Offset(start + at as u64 + 1));
@@ -206,17 +240,27 @@ fn plain_tail(file: &File, count: u64) -> io::Result<Tail> {
 
 /// The first whole line that begins after `offset`, and its time.
 fn first_line_after(file: &File, offset: u64) -> io::Result<Option<(u64, Timestamp)>> {
-    // An entry has 16 KiB of content at most, which takes six times that when all of it is escaped.
-    let mut text = vec![0; 4 * BLOCK];
-    let length = file.read_at(&mut text, offset)?;
-    let text = text.get(..length).unwrap_or_default();
-    let mut start = text.iter().position(|byte| *byte == b'\n').map_or(length, |at| at + 1);
+    // An entry has 16 KiB of content at most, which takes six times that when all of it is escaped; few are so long.
+    for size in [BLOCK / 16, 4 * BLOCK] {
+        let mut text = vec![0; size];
+        let length = file.read_at(&mut text, offset)?;
+        let found = first_line_in(text.get(..length).unwrap_or_default());
+        if let Some((start, time)) = found {
+            return Ok(Some((offset + start as u64, time)));
+        }
+    }
+    Ok(None)
+}
+
+/// Where the first whole entry after a newline begins, and its time.
+fn first_line_in(text: &[u8]) -> Option<(usize, Timestamp)> {
+    let mut start = memchr(b'\n', text)? + 1;
     while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
-        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let end = memchr(b'\n', rest)?;
         if let Some(entry) = rest.get(..end).and_then(line::parse) {
-            return Ok(Some((offset + start as u64, entry.time)));
+            return Some((start, entry.time));
         }
         start += end + 1;
     }
-    Ok(None)
+    None
 }

@@ -2,17 +2,20 @@
 //!
 //! One JSON object a line (`{"log":"text\n","stream":"stdout","time":"2026-01-02T03:04:05.000000006Z"}`); a line of more
 //! than 16 KiB is in several of them, of which only the last ends in a newline. `PATH` is the file being written, `PATH.1` the
-//! one before it, and so on; rotated ones may be gzipped (`.gz`).
+//! one before it, and so on; rotated ones may be gzipped (`.gz`, see [`archive`]).
 
+mod archive;
 mod cursor;
 mod files;
 mod line;
 mod news;
+mod position;
 mod query;
 mod split;
 mod write;
 
-pub use query::{Follow, LogEntry, LogError, LogQuery, LogStream, read};
+pub use position::LogPosition;
+pub use query::{Attrs, Follow, LogEntry, LogError, LogQuery, LogStream, read};
 pub use write::{Compression, LogWriter};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reading a log: which part of it, and for how long.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::cursor::{Cursor, Wanted};
 use super::news::News;
+use super::position::LogPosition;
 
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,8 @@ pub struct LogQuery {
     pub since: Option<Timestamp>,
     /// Nothing from after.
     pub until: Option<Timestamp>,
+    /// Nothing that was written after this; not for followers, nor together with `tail`.
+    pub end: Option<LogPosition>,
     /// Whether standard output is wanted.
     pub stdout: bool,
     /// Whether standard error is wanted.
@@ -61,7 +64,12 @@ pub struct LogEntry {
     pub time: Timestamp,
     /// What, with its newline; a piece that is not the last of its line has none.
     pub bytes: Bytes,
+    /// What its driver's options added to it.
+    pub attrs: Attrs,
 }
+
+/// The `attrs` of an entry: labels, variables and the tag that its container's log options asked for.
+pub type Attrs = BTreeMap<String, String>;
 
 /// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -131,13 +139,13 @@ async fn step(path: &Path, state: State) -> io::Result<Option<(LogEntry, State)>
 
 impl Reading {
     async fn begin(path: &Path, query: LogQuery) -> io::Result<Self> {
-        let LogQuery { follow, tail, since, until, stdout, stderr } = query;
+        let LogQuery { follow, tail, since, until, end, stdout, stderr } = query;
         let follow = match follow {
             Follow::Until(ended) => Some(Following { ended, until, news: News::of(path)? }),
             Follow::No => None,
         };
         let (path, is_following) = (path.to_owned(), follow.is_some());
-        let wanted = Wanted { since, until, stdout, stderr };
+        let wanted = Wanted { since, until, end, stdout, stderr };
         let cursor = blocking(move || Cursor::open(&path, wanted, tail, is_following)).await??;
         Ok(Self { cursor: Some(cursor), ready: VecDeque::new(), follow })
     }

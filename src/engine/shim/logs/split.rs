@@ -1,6 +1,7 @@
 //! From what a container writes to log entries: lines, and 16 KiB pieces of longer ones.
 
 use jiff::Timestamp;
+use memchr::memchr;
 
 /// Docker's limit: the content of one entry has at most so many bytes.
 pub const MAX_PIECE: usize = 16 * 1024;
@@ -31,7 +32,7 @@ impl LineSplitter {
         while !bytes.is_empty() {
             let room = MAX_PIECE - self.pending.len();
             let window = bytes.get(..room).unwrap_or(bytes);
-            let (taken, ends) = match window.iter().position(|byte| *byte == b'\n') {
+            let (taken, ends) = match memchr(b'\n', window) {
                 Some(at) => (at, true),
                 None => (window.len(), false),
             };
@@ -41,6 +42,12 @@ impl LineSplitter {
                 bytes = rest.get(1..).unwrap_or_default();
             } else if taken < room {
                 self.pending.extend_from_slice(content);
+                bytes = rest;
+            } else if let Some(cut) = self.whole_piece(content) {
+                // The usual case of a long line: nothing needs to be copied.
+                let (piece, rest) = bytes.split_at(cut);
+                let time = emit(Piece { content: piece, ends: false, began: self.began });
+                self.began.get_or_insert(time);
                 bytes = rest;
             } else {
                 self.pending.extend_from_slice(content);
@@ -56,6 +63,23 @@ impl LineSplitter {
             self.emit(&[], false, &mut emit);
         }
         self.began = None;
+    }
+
+    /// How much of `content`, which fills the limit, is a piece by itself; `None` where something came before it.
+    fn whole_piece(&self, content: &[u8]) -> Option<usize> {
+        self.pending.is_empty().then(|| whole_characters(content))
+    }
+
+    /// What waits for its line's end; it is in no entry yet.
+    pub fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Gives memory back that a long line took.
+    pub fn shrink(&mut self) {
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
+        }
     }
 
     fn emit(&mut self, last: &[u8], ends: bool, emit: &mut impl FnMut(Piece<'_>) -> Timestamp) {

@@ -217,3 +217,138 @@ async fn following_ends_at_its_moment() {
     let entries = tokio::time::timeout(Duration::from_secs(20), read(&log.path, query).count()).await;
     assert_eq!(entries.unwrap(), 3);
 }
+
+#[tokio::test]
+async fn a_large_compressed_log_is_read_from_its_middle() {
+    let mut log = Log::new(1 << 20, 9);
+    log.write(0..40_000);
+    log.compress();
+    log.write(40_000..40_010);
+    assert!(log.names().contains(&"it-json.log.2.gz".to_owned()), "{:?}", log.names());
+    for count in [9, 10, 11, 5_000, 20_000, 39_999] {
+        let query = LogQuery { tail: Some(count as u64), ..everything() };
+        assert_eq!(log.numbers(query).await, range(40_010 - count..40_010), "the last {count}");
+    }
+    for since in [39_000, 20_000, 12_345, 3] {
+        let query = LogQuery { since: Some(second(since)), until: Some(second(since + 2)), ..everything() };
+        assert_eq!(log.numbers(query).await, range(since..since + 3));
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_file_without_its_index_is_read_all_the_same() {
+    let mut log = Log::new(2000, 9);
+    log.write(0..40);
+    log.compress();
+    for entry in fs::read_dir(log.path.parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|suffix| suffix == "gz") {
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 4).unwrap();
+        }
+    }
+    assert_eq!(log.numbers(everything()).await, range(0..40));
+    assert_eq!(log.numbers(LogQuery { tail: Some(33), ..everything() }).await, range(7..40));
+    assert_eq!(log.numbers(LogQuery { since: Some(second(5)), ..everything() }).await, range(5..40));
+}
+
+/// Whoever notes the position and then listens has all: what was written before is in the log up to there.
+#[tokio::test]
+async fn a_position_parts_the_log_whatever_becomes_of_its_files() {
+    for (first, then, compresses) in [(0, 0, false), (5, 0, false), (5, 3, false), (30, 40, false), (30, 40, true)] {
+        let mut log = Log::new(2000, 9);
+        log.write(0..first);
+        let position = log.writer.position();
+        log.write(first..first + then);
+        if compresses {
+            log.compress();
+        }
+        let query = LogQuery { end: Some(position), ..everything() };
+        assert_eq!(log.numbers(query).await, range(0..first), "{first} and {then}, compressed: {compresses}");
+    }
+}
+
+#[test]
+fn what_is_in_no_entry_yet_is_told() {
+    let mut log = Log::new(2000, 9);
+    log.writer.write(LogStream::Stdout, b"line 1\nand th", second(1));
+    assert_eq!(log.writer.unfinished(LogStream::Stdout), b"and th");
+    assert_eq!(log.writer.unfinished(LogStream::Stderr), b"");
+    log.writer.write(LogStream::Stdout, b"en\n", second(1));
+    assert_eq!(log.writer.unfinished(LogStream::Stdout), b"");
+}
+
+#[tokio::test]
+async fn a_follower_goes_on_in_the_middle_of_a_long_line_whose_file_was_compressed() {
+    let mut log = Log::new(20_000, 9);
+    let (ended, is_ended) = watch::channel(false);
+    let mut stream = pin!(read(&log.path, LogQuery { follow: Follow::Until(is_ended), ..everything() }));
+    // Pieces of one line, all with the same time, of which the first alone fills a file.
+    log.writer.write(LogStream::Stdout, &[b'x'; 20_000], second(1));
+    let first = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.unwrap().unwrap().unwrap();
+    log.writer.write(LogStream::Stdout, &[b'x'; 40_000], second(2));
+    log.writer.write(LogStream::Stdout, b"\n", second(3));
+    log.compress();
+    ended.send(true).unwrap();
+    let rest: Vec<LogEntry> = stream.map(Result::unwrap).collect().await;
+    let length: usize = rest.iter().map(|entry| entry.bytes.len()).sum();
+    assert_eq!(first.bytes.len() + length, 60_001);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(40))]
+
+    /// A follower that looks at any moment between writes, rotations and compressions has each line once.
+    #[test]
+    fn a_follower_misses_and_repeats_nothing(steps in proptest::collection::vec((1..9_i64, 0..4_u8), 1..25)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut log = Log::new(700, 100);
+            let (ended, is_ended) = watch::channel(false);
+            let mut stream = pin!(read(&log.path, LogQuery { follow: Follow::Until(is_ended), ..everything() }));
+            let (mut written, mut seen) = (0, Vec::new());
+            for (count, what) in steps {
+                log.write(written..written + count);
+                written += count;
+                match what {
+                    0 => seen.extend(up_to(&mut stream, written - 1).await),
+                    1 => seen.push(number(stream.next().await.unwrap())),
+                    2 => log.compress(),
+                    _ => {}
+                }
+            }
+            ended.send(true).unwrap();
+            seen.extend(stream.map(number).collect::<Vec<_>>().await);
+            assert_eq!(seen, range(0..written));
+        });
+    }
+
+    /// However a container's output is cut into reads, the log has its bytes.
+    #[test]
+    fn the_log_has_what_was_written(
+        reads in proptest::collection::vec(
+            (proptest::bool::ANY, proptest::collection::vec(proptest::sample::select(&b"ab\n\0\"\\"[..]), 0..300), 1..200_usize),
+            0..12,
+        )
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut log = Log::new(30_000, 100);
+        let mut written = [Vec::new(), Vec::new()];
+        for (is_stderr, bytes, times) in reads {
+            let bytes = bytes.repeat(times);
+            let stream = if is_stderr { LogStream::Stderr } else { LogStream::Stdout };
+            log.writer.write(stream, &bytes, second(1));
+            written[usize::from(is_stderr)].extend(bytes);
+        }
+        log.writer.finish(LogStream::Stdout, second(2));
+        log.writer.finish(LogStream::Stderr, second(2));
+        log.compress();
+        let entries: Vec<_> = runtime.block_on(read(&log.path, everything()).collect());
+        let mut read = [Vec::new(), Vec::new()];
+        for entry in entries {
+            let entry = entry.unwrap();
+            read[usize::from(entry.stream == LogStream::Stderr)].extend_from_slice(&entry.bytes);
+        }
+        assert!(read == written);
+    }
+}

@@ -12,9 +12,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::LogStream;
+use super::archive;
 use super::line::LineFormat;
+use super::position::LogPosition;
 use super::split::LineSplitter;
 use crate::engine::shim::spec::LogSpec;
+
+/// Entries are handed to the disk when they are so many bytes, and at the end of what was read at once.
+const WRITE_SIZE: usize = 64 * 1024;
 
 /// The name of the `number`th rotated file of the log at `path`; 1 is the youngest.
 pub(super) fn rotated(path: &Path, number: u32) -> PathBuf {
@@ -37,6 +42,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub struct LogWriter {
     spec: LogSpec,
     file: File,
+    inode: u64,
     size: u64,
     format: LineFormat,
     splitters: [LineSplitter; 2],
@@ -68,7 +74,8 @@ impl LogWriter {
     /// The disk's refusal.
     pub fn open(spec: LogSpec) -> io::Result<Self> {
         let mut file = open_log(&spec.path)?;
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let (size, inode) = (metadata.len(), metadata.ino());
         let is_torn = size > 0 && {
             let mut last = [0];
             file.seek(SeekFrom::End(-1))?;
@@ -76,16 +83,17 @@ impl LogWriter {
             last != *b"\n"
         };
         Ok(Self {
-            spec,
+            format: LineFormat::new(&spec.attrs),
             file,
+            inode,
             size,
-            format: LineFormat::default(),
             splitters: Default::default(),
             out: Vec::new(),
             last_time: Timestamp::UNIX_EPOCH,
             is_torn,
             error: None,
             wants_compression: true,
+            spec,
         })
     }
 
@@ -123,6 +131,9 @@ impl LogWriter {
                 self.rotate();
             }
             self.format.append(&mut self.out, stream, time, piece.content, piece.ends);
+            if self.out.len() >= WRITE_SIZE {
+                self.flush();
+            }
             time
         });
         self.splitters = splitters;
@@ -159,9 +170,26 @@ impl LogWriter {
             }
         }
         self.out.clear();
-        // One burst should not cost an idle shim its memory for ever.
-        if self.out.capacity() > 128 * 1024 {
-            self.out = Vec::new();
+    }
+
+    /// Gives the memory of a burst back.
+    pub fn rest(&mut self) {
+        self.out = Vec::new();
+        self.splitters.iter_mut().for_each(LineSplitter::shrink);
+    }
+
+    /// Up to where the log is written now. All that came before and is not in it waits for the ends of lines, see
+    /// [`unfinished`](Self::unfinished).
+    pub fn position(&self) -> LogPosition {
+        LogPosition { inode: self.inode, length: self.size }
+    }
+
+    /// The beginning of a line of `stream` that is in no file yet.
+    pub fn unfinished(&self, stream: LogStream) -> &[u8] {
+        let [stdout, stderr] = &self.splitters;
+        match stream {
+            LogStream::Stdout => stdout.pending(),
+            LogStream::Stderr => stderr.pending(),
         }
     }
 
@@ -178,9 +206,7 @@ impl LogWriter {
     fn try_rotate(&mut self) -> io::Result<()> {
         let path = self.spec.path.clone();
         if self.spec.max_file <= 1 {
-            self.file = replace_log(&path)?;
-            self.size = 0;
-            return Ok(());
+            return self.begin_anew();
         }
         let oldest = rotated(&path, self.spec.max_file - 1);
         missing_is_fine(fs::remove_file(&oldest))?;
@@ -194,10 +220,16 @@ impl LogWriter {
         if fs::hard_link(&path, rotated(&path, 1)).is_err() {
             missing_is_fine(fs::rename(&path, rotated(&path, 1)))?;
         }
-        self.file = replace_log(&path)?;
+        self.begin_anew()?;
+        self.wants_compression = true;
+        Ok(())
+    }
+
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.file = replace_log(&self.spec.path)?;
+        self.inode = self.file.metadata()?.ino();
         self.size = 0;
         self.is_torn = false;
-        self.wants_compression = true;
         Ok(())
     }
 
@@ -267,10 +299,11 @@ impl Compression {
     ///
     /// # Errors
     /// The disk's refusal.
-    pub fn run(mut input: impl Read, output: impl Write) -> io::Result<()> {
-        let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::default());
-        io::copy(&mut input, &mut encoder)?;
-        encoder.finish()?.flush()
+    pub fn run(input: &File, output: &File) -> io::Result<()> {
+        let metadata = input.metadata()?;
+        archive::compress(input, output, metadata.ino(), metadata.len())?;
+        // What it was made from goes next.
+        output.sync_data()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::engine::runtime::Created;
 use crate::engine::shim::logs::{Compression, LogWriter};
 use crate::engine::shim::protocol::{Answer, Hello, Message, RunningExec, ShimEvent, encode};
 use crate::engine::shim::spec::{self, Bundle, ExitRecord, ProcessIdentity, StdinMode};
+use crate::sys::memory;
 
 /// The container's first process among the members.
 pub(super) const INIT: Number = 0;
@@ -28,6 +29,8 @@ pub(super) const INIT: Number = 0;
 const ABANDONED_LIMIT: Duration = Duration::from_secs(10);
 /// How many bytes one read of a stream takes at most; a pipe holds as many.
 const READ_SIZE: usize = 64 << 10;
+/// After so long without an event the shim is idle, as most are most of the time.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// An engine that lets so many bytes of replies and events lie is not coming back.
 const CONTROL_LIMIT: usize = 4 << 20;
 
@@ -66,6 +69,8 @@ pub(super) struct Keeper {
     pub(super) compression: Option<(u32, Compression)>,
     dns: Option<dns::Server>,
     pub(super) buffer: Vec<u8>,
+    /// Something happened since memory was given back.
+    is_warm: bool,
 }
 
 /// What remains of the spec once the container is made.
@@ -108,6 +113,7 @@ impl Keeper {
             compression: None,
             dns,
             buffer: vec![0; READ_SIZE],
+            is_warm: true,
         };
         if let Some(listener) = &keeper.listener {
             keeper.reactor.set(Source::Listener, listener, Some(Interest::READ))?;
@@ -138,10 +144,27 @@ impl Keeper {
                 return Ok(());
             }
             let limit = self.next_timeout(Instant::now());
-            for ready in self.reactor.wait(limit)? {
+            let rest_after = self.is_warm.then_some(REST_AFTER);
+            let ready = self.reactor.wait(limit.into_iter().chain(rest_after).min())?;
+            if ready.is_empty() {
+                self.rest();
+            }
+            for ready in ready {
+                self.is_warm = true;
                 self.react(ready)?;
             }
             self.check_deadlines(Instant::now())?;
+        }
+    }
+
+    /// Nothing happened for a while: gives back the memory that the last events took.
+    fn rest(&mut self) {
+        if std::mem::take(&mut self.is_warm) {
+            self.buffer = vec![0; READ_SIZE];
+            if let Some(log) = &mut self.log {
+                log.rest();
+            }
+            memory::trim();
         }
     }
 

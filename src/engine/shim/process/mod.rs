@@ -34,6 +34,7 @@ use super::spec::{Bundle, LogDriver, ProcessIdentity, ShimSpec, StdinMode};
 use crate::engine::network::dns;
 use crate::engine::runtime::{self, Created, Stdio};
 use crate::engine::store;
+use crate::sys::memory;
 
 /// What `boxyard shim` was asked to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,12 +75,18 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// How much a compressor stands back.
+const COMPRESSOR_NICE: i32 = 10;
+
 fn compress() -> io::Result<()> {
     let (input, output) = (io::stdin().as_fd().try_clone_to_owned()?, io::stdout().as_fd().try_clone_to_owned()?);
-    Compression::run(File::from(input), File::from(output))
+    // The container and the engine come first.
+    let _ = rustix::process::nice(COMPRESSOR_NICE);
+    Compression::run(&File::from(input), &File::from(output))
 }
 
 fn keep(bundle: &Path, is_netns_given: bool) -> io::Result<()> {
+    memory::stay_small();
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let netns = if is_netns_given { Some(io::stdout().as_fd().try_clone_to_owned()?) } else { None };
     let bundle = Bundle::new(bundle);
@@ -118,7 +125,7 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
     let listener = listen(bundle).map_err(because("listen on the shim's socket"))?;
     store::write_volatile_record(&bundle.pid(), &identity).map_err(|error| refusal(error.to_string()))?;
     let log = match spec.log.driver {
-        LogDriver::JsonFile => Some(
+        LogDriver::JsonFile | LogDriver::Local => Some(
             LogWriter::open(spec.log.clone())
                 .map_err(|error| refusal(format!("open log {}: {error}", spec.log.path.display())))?,
         ),
