@@ -175,7 +175,7 @@ fn process_with(
         umask: None,
         init: false,
         seccomp: rights::seccomp(host_config, &security, capabilities, host)?,
-        apparmor: security.apparmor.filter(|_| host.has_apparmor),
+        apparmor: rights::apparmor(&security, host)?,
     })
 }
 

@@ -5,7 +5,6 @@
 //! paths that resolve inside, and at last rights are given up.
 
 use std::os::fd::BorrowedFd;
-use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::MountPropagationFlags;
@@ -106,7 +105,8 @@ fn enter_cgroup_namespace(plan: &LaunchPlan, talk: &Talk) -> Result<(), StepErro
 /// The host's own `/proc` is in sight still, and its `sys` shows the namespaces of whoever looks.
 fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), StepError> {
     for (name, value) in sysctls {
-        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        // put together, not joined: joining lets a name that begins with a dot name any file
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
         let subject = || format!("{name}={value}");
         let file = std::fs::OpenOptions::new().write(true).open(path);
         file.and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()))

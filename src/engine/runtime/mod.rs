@@ -6,6 +6,7 @@
 pub mod cgroup;
 mod devices;
 mod enter;
+mod ground;
 mod hide;
 mod host;
 mod init;

@@ -11,7 +11,7 @@ use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, o
 use super::cgroup::{CgroupLayout, Hierarchy};
 use super::path::{Inside, Leaf, ensure, leaf_for};
 use super::step::During;
-use super::{Step, StepError, root};
+use super::{Step, StepError, ground, root};
 use crate::engine::oci::{Access, LaunchPlan, MountFlags, MountKind, MountPlan, Propagation, Sharing};
 use crate::sys::mount::{Change, mount_setattr};
 
@@ -160,8 +160,19 @@ fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd
         }
     };
     let leaf = leaf_for(&tree).during(Step::Mount, &subject)?;
+    if is_kernels(mount) {
+        let target = ground::plain_directory(root, &mount.target)?;
+        return attach(&tree, &target).during(Step::Mount, &subject);
+    }
     let target = ensure(root, &mount.target, leaf)?;
+    ground::refuse_hidden_proc(root, &mount.target, &target)?;
     attach(&tree, &target).during(Step::Mount, &subject)
+}
+
+/// Whether what is mounted must stand where its name says, as later steps find it by that name.
+fn is_kernels(mount: &MountPlan) -> bool {
+    let is_own_dev = matches!(mount.kind, MountKind::Tmpfs { .. }) && mount.target == Path::new("/dev");
+    is_own_dev || matches!(mount.kind, MountKind::Proc | MountKind::Sysfs)
 }
 
 /// Gives a bound tree the mount's flags.

@@ -57,6 +57,10 @@ pub enum Step {
     Hostname,
     /// Setting a resource limit.
     Rlimit,
+    /// A mount of the kernel's belongs on a directory, and the image has something else there.
+    NotADirectory,
+    /// A mount would go into the container's `/proc`.
+    MountInProc,
     /// Setting the OOM score.
     OomScore,
     /// Making the session keyring.
@@ -183,6 +187,10 @@ impl fmt::Display for StepError {
             }
             Step::WorkingDirectoryOutside => {
                 return write!(f, "current working directory {subject} is outside of container mount namespace root");
+            }
+            Step::NotADirectory => return write!(f, "{subject} must be mounted on ordinary directory"),
+            Step::MountInProc => {
+                return write!(f, "\"{subject}\" cannot be mounted because it is inside /proc");
             }
             Step::FindDevice => {
                 return write!(

@@ -61,7 +61,16 @@ impl Terminal {
         let subject = "/dev/console";
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let tree = open_tree(self.slave.as_fd(), "", flags).during(Step::Terminal, subject)?;
+        // in a volume mounted at /dev it could be a link to what is masked later
+        let found = root.open_inside(Path::new(subject), OFlags::PATH | OFlags::NOFOLLOW);
+        if found.is_ok_and(|found| is_link(&found)) {
+            return Err(StepError::refused(Step::Terminal, "/dev/console: it is a link"));
+        }
         let target = ensure(root, Path::new(subject), Leaf::File)?;
         attach(&tree, &target).during(Step::Terminal, subject)
     }
+}
+
+fn is_link(file: &OwnedFd) -> bool {
+    fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }

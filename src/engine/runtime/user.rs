@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, OFlags, fstat};
+use rustix::fs::{FileType, OFlags, fstat, fstatfs};
 use rustix::io::Errno;
 
 use super::path::Inside;
@@ -18,6 +18,10 @@ use super::{Step, StepError};
 const LARGEST_FILE: u64 = 8 << 20;
 /// The largest id, as in Docker: what fits a signed 32-bit number.
 const LARGEST_ID: u32 = i32::MAX as u32;
+
+// include/uapi/linux/magic.h
+const PROC: u32 = 0x9fa0;
+const SYSFS: u32 = 0x6265_6572;
 
 /// A looked-up user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +48,23 @@ impl UserFiles {
 }
 
 fn read(root: &OwnedFd, path: &str) -> Result<String, StepError> {
-    // not blocking, should it be a pipe
-    let file = match root.open_inside(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+    // looked at before it is opened: opening a device or a file of the kernel's can have effects of its own
+    let found = match root.open_inside(Path::new(path), OFlags::PATH) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         other => other.during(Step::ReadUsers, path)?,
     };
-    if FileType::from_raw_mode(fstat(&file).during(Step::ReadUsers, path)?.st_mode) != FileType::RegularFile {
+    let stat = fstat(&found).during(Step::ReadUsers, path)?;
+    let system = fstatfs(&found).during(Step::ReadUsers, path)?;
+    let is_kernels = u32::try_from(system.f_type).is_ok_and(|kind| [PROC, SYSFS].contains(&kind));
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || is_kernels {
         return Err(StepError::new(Step::ReadUsers, Errno::INVAL, path));
+    }
+    // not blocking, should it be a pipe by now
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = root.open_inside(Path::new(path), flags).during(Step::ReadUsers, path)?;
+    let opened = fstat(&file).during(Step::ReadUsers, path)?;
+    if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+        return Err(StepError::new(Step::ReadUsers, Errno::AGAIN, path));
     }
     let mut bytes = Vec::new();
     std::fs::File::from(file).take(LARGEST_FILE + 1).read_to_end(&mut bytes).during(Step::ReadUsers, path)?;
@@ -122,12 +136,18 @@ struct PasswdEntry<'a> {
     home: &'a str,
 }
 
+/// An id of a passwd or group line. One out of range is none: the highest of all means "as before" to the kernel, so
+/// that whoever should become it would stay root.
+fn id(field: &str) -> Option<u32> {
+    field.parse().ok().filter(|id| *id <= LARGEST_ID)
+}
+
 /// `name:password:uid:gid:comment:home:shell` lines; others are passed over.
 fn passwd(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
-        let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (uid, gid) = (id(fields.nth(1)?)?, id(fields.next()?)?);
         Some(PasswdEntry { name, uid, gid, home: fields.nth(1).unwrap_or_default() })
     })
 }
@@ -143,7 +163,7 @@ fn groups_of(text: &str) -> impl Iterator<Item = GroupEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
-        let gid = fields.nth(1)?.parse().ok()?;
+        let gid = id(fields.nth(1)?)?;
         Some(GroupEntry { name, gid, members: fields.next().unwrap_or_default() })
     })
 }
@@ -181,6 +201,18 @@ mod tests {
         check("7", Ok((7, 0, &[0], "/")));
         check("bob", Err("unable to find user bob: no matching entries in passwd file"));
         check("app:bob", Err("unable to find group bob: no matching entries in group file"));
+    }
+
+    #[test]
+    fn an_id_that_would_leave_root_as_it_is_is_passed_over() {
+        let files = UserFiles {
+            passwd: "evil:x:4294967295:0::/:\nnobody:x:7:4294967295::/:\n".to_owned(),
+            group: "evil:x:4294967295:\n".to_owned(),
+        };
+        let words = |specification| look_up(specification, &[], &files).unwrap_err().to_string();
+        assert_eq!(words("evil"), "unable to find user evil: no matching entries in passwd file");
+        assert_eq!(words("nobody"), "unable to find user nobody: no matching entries in passwd file");
+        assert_eq!(words("0:evil"), "unable to find group evil: no matching entries in group file");
     }
 
     #[test]

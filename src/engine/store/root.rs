@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -40,6 +40,12 @@ pub struct StateRoot {
     _lock: File,
 }
 
+/// A folder that others may pass through, but not list.
+const OPEN: u32 = 0o711;
+/// A folder for root alone. Layers hold other systems' set-user-id programs, at names that anybody can compute; whoever
+/// could reach them would be root of the host (CVE-2021-41091).
+const CLOSED: u32 = 0o700;
+
 impl StateRoot {
     /// Opens the state root at `path`, making it where it is missing, takes its lock and sweeps what a killed engine left
     /// in `tmp/` and `trash/`.
@@ -52,7 +58,7 @@ impl StateRoot {
             move |source| StateRootError::Io { action, path, source }
         };
         for folder in [path.to_owned(), path.join("tmp"), path.join("trash")] {
-            DirBuilder::new().recursive(true).mode(0o711).create(&folder).map_err(io_error("create", &folder))?;
+            DirBuilder::new().recursive(true).mode(OPEN).create(&folder).map_err(io_error("create", &folder))?;
         }
         let lock = take_lock(path)?;
         for folder in [path.join("tmp"), path.join("trash")] {
@@ -73,7 +79,10 @@ impl StateRoot {
     /// The disk's refusal.
     pub fn room(&self, name: &str) -> io::Result<PathBuf> {
         let room = self.path.join(name);
-        DirBuilder::new().recursive(true).mode(0o711).create(&room)?;
+        DirBuilder::new().recursive(true).mode(CLOSED).create(&room)?;
+        // volumes are shared with the host's own users on purpose; one made by an earlier version may stand open
+        let mode = if name == "volumes" { OPEN } else { CLOSED };
+        fs::set_permissions(&room, fs::Permissions::from_mode(mode))?;
         Ok(room)
     }
 

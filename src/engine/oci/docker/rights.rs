@@ -72,7 +72,10 @@ pub(super) fn security(host_config: &docker::HostConfig) -> Result<Security, Eng
         match name {
             "no-new-privileges" => security.no_new_privileges = truth()?,
             "seccomp" => security.seccomp = Some(value.to_owned()),
-            "apparmor" => security.apparmor = Some(value.to_owned()).filter(|profile| profile != "unconfined"),
+            "apparmor" => {
+                security.apparmor =
+                    Some(value.to_owned()).filter(|profile| !["", "unconfined"].contains(&profile.as_str()))
+            }
             "systempaths" if value == "unconfined" => security.shows_system_paths = true,
             "writable-cgroups" => security.writable_cgroups = truth()?,
             "label" if value == "disable" => {}
@@ -83,6 +86,17 @@ pub(super) fn security(host_config: &docker::HostConfig) -> Result<Security, Eng
         }
     }
     Ok(security)
+}
+
+/// The AppArmor profile to run under. A kernel without AppArmor can't keep a promise, so a profile asked for by name is
+/// refused there.
+pub(super) fn apparmor(security: &Security, host: &HostFacts) -> Result<Option<String>, EngineError> {
+    match &security.apparmor {
+        Some(profile) if !host.has_apparmor => Err(EngineError::invalid(format!(
+            "AppArmor is not enabled on this host: the profile \"{profile}\" cannot be applied"
+        ))),
+        profile => Ok(profile.clone()),
+    }
 }
 
 /// The default ones with additions and drops; those the engine itself lacks are left out, since it cannot give them.

@@ -211,6 +211,8 @@ fn security_options() {
     assert!(planned(with("no-new-privileges")).process.no_new_privileges);
     assert_eq!(planned(with("seccomp=unconfined")).process.seccomp, SeccompPlan::Unconfined);
     assert!(planned(with("systempaths=unconfined")).masked_paths.is_empty());
+    assert_eq!(planned(with("apparmor=unconfined")).process.apparmor, None);
+    refused(with("apparmor=web"), "AppArmor is not enabled on this host: the profile \"web\" cannot be applied");
     refused(with("magic=on"), "invalid --security-opt 2: \"magic=on\"");
     let json = r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#;
     assert!(matches!(planned(with(json)).process.seccomp, SeccompPlan::Filter(_)));

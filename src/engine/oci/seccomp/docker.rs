@@ -11,8 +11,24 @@ struct Written {
     default_action: String,
     default_errno_ret: Option<u16>,
     #[serde(default)]
+    architectures: Option<Vec<String>>,
+    #[serde(default)]
+    arch_map: Option<Vec<WrittenArchitecture>>,
+    #[serde(default)]
     syscalls: Option<Vec<WrittenRule>>,
 }
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenArchitecture {
+    architecture: String,
+    #[serde(default)]
+    sub_architectures: Option<Vec<String>>,
+}
+
+/// This machine and its 32-bit ABI, as profiles name them.
+const NATIVE: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
+const COMPAT: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86" } else { "SCMP_ARCH_ARM" };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,12 +65,46 @@ struct WrittenTest {
     op: String,
 }
 
-/// Parses a profile; what it says of architectures is left aside, since a filter here always covers this machine's.
+/// Parses a profile. This machine's own ABI is always covered, the 32-bit one only if the profile names it; no profile
+/// can open the x32 ABI.
 pub(super) fn parse(json: &str) -> Result<Profile, String> {
     let written: Written = serde_json::from_str(json).map_err(|error| error.to_string())?;
     let otherwise = action(&written.default_action, written.default_errno_ret)?;
-    let rules = written.syscalls.unwrap_or_default().into_iter().map(rule).collect::<Result<_, _>>()?;
-    Ok(Profile { otherwise, rules })
+    let covers_compat = covers_compat(&written)?;
+    let rules: Vec<Vec<Rule>> =
+        written.syscalls.unwrap_or_default().into_iter().map(rules_of).collect::<Result<_, _>>()?;
+    Ok(Profile { otherwise, covers_compat, rules: rules.concat() })
+}
+
+fn covers_compat(written: &Written) -> Result<bool, String> {
+    let listed = written.architectures.as_deref().unwrap_or_default();
+    let mapped = written.arch_map.as_deref().unwrap_or_default();
+    if !listed.is_empty() && !mapped.is_empty() {
+        return Err("use either 'architectures' or 'archMap'".to_owned());
+    }
+    let own = mapped.iter().filter(|entry| entry.architecture == NATIVE);
+    let mut named = listed.iter().chain(own.flat_map(|entry| entry.sub_architectures.iter().flatten()));
+    Ok(named.any(|name| name == COMPAT))
+}
+
+/// One rule as it is written; several, each with one test, where an argument is tested more than once: such tests are
+/// alternatives to Docker's runtimes, and profiles are written for those.
+fn rules_of(written: WrittenRule) -> Result<Vec<Rule>, String> {
+    let whole = rule(written)?;
+    let repeats = whole
+        .tests
+        .iter()
+        .enumerate()
+        .any(|(at, test)| whole.tests.iter().take(at).any(|before| before.argument == test.argument));
+    if !repeats {
+        return Ok(vec![whole]);
+    }
+    Ok(whole.tests.iter().map(|test| Rule { tests: vec![*test], ..whole.clone() }).collect())
+}
+
+fn kernel(version: &str) -> Result<(u32, u32), String> {
+    let numbers = version.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    numbers.ok_or_else(|| format!("invalid kernel version: {version}"))
 }
 
 fn rule(written: WrittenRule) -> Result<Rule, String> {
@@ -72,12 +122,18 @@ fn rule(written: WrittenRule) -> Result<Rule, String> {
         conditions.push(Condition::NotMachine(written.excludes.arches));
     }
     if let Some(version) = &written.includes.min_kernel {
-        let numbers = version.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-        let (major, minor) = numbers.ok_or_else(|| format!("invalid kernel version: {version}"))?;
+        let (major, minor) = kernel(version)?;
         conditions.push(Condition::Kernel(major, minor));
     }
-    let mut names = written.names;
-    names.extend(written.name.filter(|name| !name.is_empty()));
+    if let Some(version) = &written.excludes.min_kernel {
+        let (major, minor) = kernel(version)?;
+        conditions.push(Condition::KernelBefore(major, minor));
+    }
+    let name = written.name.filter(|name| !name.is_empty());
+    if name.is_some() && !written.names.is_empty() {
+        return Err("use either 'name' or 'names'".to_owned());
+    }
+    let names = name.map_or(written.names, |name| vec![name]);
     let tests = written.args.unwrap_or_default().iter().map(test).collect::<Result<_, _>>()?;
     Ok(Rule { conditions, action: action(&written.action, written.errno_ret)?, tests, names })
 }

@@ -20,6 +20,9 @@ use profile::{Circumstances, Profile};
 /// The system calls of a container unless told otherwise.
 const DEFAULT_RULES: &str = include_str!("../../../../assets/seccomp.rules");
 
+/// `BPF_MAXINSNS` (include/uapi/linux/bpf_common.h).
+const MOST_INSTRUCTIONS: usize = 4096;
+
 /// A compiled filter: instructions as the kernel's `sock_filter` packs them (code, jt, jf, k), eight bytes each.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -52,7 +55,11 @@ impl Filter {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn from_docker_json(json: &str, capabilities: CapSet, kernel: (u32, u32)) -> Result<Self, String> {
-        Ok(Self::compile(&docker::parse(json)?, capabilities, kernel))
+        let filter = Self::compile(&docker::parse(json)?, capabilities, kernel);
+        match filter.instructions.len() {
+            ..=MOST_INSTRUCTIONS => Ok(filter),
+            count => Err(format!("it compiles to {count} instructions, and the kernel takes {MOST_INSTRUCTIONS}")),
+        }
     }
 
     fn compile(profile: &Profile, capabilities: CapSet, kernel: (u32, u32)) -> Self {

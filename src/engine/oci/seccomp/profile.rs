@@ -6,6 +6,8 @@ use crate::engine::oci::CapSet;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Profile {
     pub otherwise: Action,
+    /// Whether programs of the 32-bit ABI are judged by the rules too; if not, they end at their first call.
+    pub covers_compat: bool,
     pub rules: Vec<Rule>,
 }
 
@@ -58,6 +60,8 @@ pub(super) enum Condition {
     NotMachine(Vec<String>),
     /// The kernel is at least this.
     Kernel(u32, u32),
+    /// It is older than this.
+    KernelBefore(u32, u32),
 }
 
 /// A comparison of one argument.
@@ -100,6 +104,7 @@ impl Rule {
             Condition::Machine(names) => names.iter().any(|name| name == MACHINE),
             Condition::NotMachine(names) => names.iter().all(|name| name != MACHINE),
             Condition::Kernel(major, minor) => circumstances.kernel >= (*major, *minor),
+            Condition::KernelBefore(major, minor) => circumstances.kernel < (*major, *minor),
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::engine::oci::CapSet;
 
 /// Parses a profile.
 pub(super) fn parse(text: &str) -> Result<Profile, String> {
-    let mut profile = Profile { otherwise: Action::KillProcess, rules: Vec::new() };
+    let mut profile = Profile { otherwise: Action::KillProcess, covers_compat: true, rules: Vec::new() };
     for line in logical_lines(text) {
         match line.strip_prefix("default ") {
             Some(action) => profile.otherwise = parse_action(action)?,

@@ -1,7 +1,8 @@
 //! A profile as classic BPF: by architecture, then a balanced tree over ranges of numbers, arguments in the leaves.
 //!
-//! The native table and, on x86-64, the 32-bit one are covered; numbers of the x32 ABI lie beyond all known ones and
-//! are answered with ENOSYS, as kernels without x32 do. Any other architecture ends the process.
+//! The native table and, where the profile names it, the 32-bit one are covered. Numbers of the x32 ABI are answered with
+//! ENOSYS, as kernels without x32 do, whatever the profile says: to the filter they are other numbers than those its
+//! rules name, so a profile that forbids a few calls would let them through. Any other architecture ends the process.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,6 +27,9 @@ const IF_GREATER: u16 = 0x25; // JMP | JGT | K
 const IF_AT_LEAST: u16 = 0x35; // JMP | JGE | K
 const RETURN: u16 = 0x06; // RET | K
 
+/// `__X32_SYSCALL_BIT` (arch/x86/include/uapi/asm/unistd.h); no other machine has numbers that large.
+const X32: u32 = 0x4000_0000;
+
 const ENOSYS: Action = Action::Errno(38);
 
 /// What happens to one number: the first way whose tests pass, else the last resort.
@@ -38,7 +42,8 @@ struct Verdict {
 /// Compiles the rules that hold in these circumstances.
 pub(super) fn compile(profile: &Profile, circumstances: &Circumstances) -> Vec<u64> {
     let mut program = vec![statement(LOAD, ARCHITECTURE)];
-    for (architecture, numbers) in tables() {
+    let judged = tables().into_iter().take(if profile.covers_compat { 2 } else { 1 });
+    for (architecture, numbers) in judged {
         let body = table(profile, circumstances, &numbers);
         program.push(branch(IF_EQUAL, architecture, 1, 0));
         program.push(statement(JUMP, body.len() as u32));
@@ -48,7 +53,7 @@ pub(super) fn compile(profile: &Profile, circumstances: &Circumstances) -> Vec<u
     program
 }
 
-/// Names and numbers of each architecture a process of this machine can use.
+/// Names and numbers of each architecture a process of this machine can use, its own first.
 fn tables() -> Vec<(u32, HashMap<&'static str, u32>)> {
     if cfg!(target_arch = "x86_64") {
         let native = syscalls::x86_64::Sysno::iter().map(|call| (call.name(), call.id().unsigned_abs())).collect();
@@ -108,6 +113,9 @@ fn ranges(
         if ranges.last().is_none_or(|(_, last)| *last != verdict) {
             ranges.push((number, verdict));
         }
+    }
+    if ranges.last().is_none_or(|(_, last)| *last != plain(ENOSYS)) {
+        ranges.push((X32, plain(ENOSYS)));
     }
     ranges
 }
