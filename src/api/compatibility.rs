@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::endpoint::Endpoint;
 use super::table::ENDPOINTS;
 use super::version::{NEWEST, OLDEST};
+use crate::engine::oci::fields::{FIELDS, Part, Standing};
 
 /// `docs/compatibility.md` as it must read.
 pub fn page() -> String {
@@ -26,7 +27,28 @@ pub fn page() -> String {
             if row.note.is_empty() && here == SWARM { "503, as an engine outside of any swarm" } else { row.note };
         let _ = writeln!(page, "| {} | `{path}` | {} | {note} |", row.method, row.since);
     }
+    page.push_str(&create_fields());
     page
+}
+
+/// What becomes of each field of a creation request.
+fn create_fields() -> String {
+    let mut text = "\n# Options of a container\n\n\
+                    Written from the field table (`src/engine/oci/fields.rs`): every field of `POST \
+                    /containers/create`. A field that is\nnot in it is named in the answer's warnings.\n"
+        .to_owned();
+    for part in Part::ALL {
+        let _ = write!(text, "\n## {}\n\n| field | standing | note |\n| --- | --- | --- |\n", part.name());
+        for row in FIELDS.iter().filter(|row| row.part == part) {
+            let standing = match row.standing {
+                Standing::Works => "works",
+                Standing::WithoutEffect => "accepted, without effect here",
+                Standing::Refused { .. } => "refused by name",
+            };
+            let _ = writeln!(text, "| `{}` | {standing} | {} |", row.name, row.note);
+        }
+    }
+    text
 }
 
 const SWARM: &str = "Swarm";

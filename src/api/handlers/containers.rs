@@ -14,6 +14,7 @@ use crate::engine::container::{
     AttachOptions, CommitOptions, ListContainers, RemoveContainer, StatsOptions, StopOptions, StopTimeout,
     TerminalSize, WaitCondition,
 };
+use crate::engine::oci::fields::look_over_request;
 
 pub async fn list(call: Call) -> Result<Json<Vec<docker::ContainerSummary>>, EngineError> {
     let query = call.query();
@@ -23,11 +24,35 @@ pub async fn list(call: Call) -> Result<Json<Vec<docker::ContainerSummary>>, Eng
 }
 
 pub async fn create(call: Call) -> Result<Created<docker::ContainerCreateResponse>, EngineError> {
-    let body: Value = call.json()?;
-    let body: docker::ContainerCreateBody = serde_json::from_value(as_options_are_typed(body))
-        .map_err(|error| EngineError::invalid(format!("invalid JSON: {error}")))?;
+    let body = with_address_at_its_network(as_options_are_typed(call.json()?));
+    let warnings = look_over_request(&body)?;
+    let body: docker::ContainerCreateBody =
+        serde_json::from_value(body).map_err(|error| EngineError::invalid(format!("invalid JSON: {error}")))?;
     let (name, platform) = (call.query().text("name"), call.query().text("platform"));
-    call.engine().containers().create(name, body, platform).await.map(Created)
+    let mut made = call.engine().containers().create(name, body, platform).await?;
+    made.warnings.extend(warnings);
+    Ok(Created(made))
+}
+
+/// Before 1.44 the address stood with the container; it means the network mode's network.
+fn with_address_at_its_network(mut body: Value) -> Value {
+    let address = body.get("MacAddress").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if address.is_empty() {
+        return body;
+    }
+    let mode = body.pointer("/HostConfig/NetworkMode").and_then(Value::as_str).unwrap_or_default();
+    let mode = if mode.is_empty() { "default".to_owned() } else { mode.to_owned() };
+    if let Value::Object(fields) = &mut body {
+        let networking = fields.entry("NetworkingConfig").or_insert_with(|| Value::Object(Default::default()));
+        // indexing makes what is missing; a NetworkingConfig of another kind is told by the decoder
+        if networking.is_object() && networking.get("EndpointsConfig").is_none_or(Value::is_object) {
+            let endpoint = &mut networking["EndpointsConfig"][mode];
+            if endpoint.get("MacAddress").is_none() && (endpoint.is_null() || endpoint.is_object()) {
+                endpoint["MacAddress"] = Value::String(address);
+            }
+        }
+    }
+    body
 }
 
 /// Clients write null where they mean nothing, and one string where a list of one is meant; Docker's own decoder takes

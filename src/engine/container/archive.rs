@@ -147,7 +147,7 @@ fn read_only(stack: OverlayStack) -> OverlayStack {
 
 /// The targets of mounts that every container gets. They are made in its upper directory when it starts, and are no
 /// change of its own.
-const MOUNT_POINTS: &[&str] = &[
+pub(super) const MOUNT_POINTS: &[&str] = &[
     "/dev",
     "/proc",
     "/sys",

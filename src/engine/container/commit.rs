@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bollard_stubs::models as docker;
 use jiff::Timestamp;
 
+use super::archive::MOUNT_POINTS;
 use super::create::disk;
 use super::live::Container;
 use super::merge::command_line;
@@ -68,6 +69,7 @@ impl Room {
             let tree = temp.path().join("tree");
             std::fs::create_dir(&tree).map_err(disk("make room for the layer"))?;
             copy_tree(&upper, &tree)?;
+            remove_mount_points(&tree)?;
             Ok(layers.commit_tree(parent.as_ref(), tree)?)
         })
         .await
@@ -101,6 +103,29 @@ impl Room {
         let image = self.rooms.images.create(NewImage { config: new, layers, tags, parent: record.image }).await?;
         Ok(image.id.to_string())
     }
+}
+
+/// Takes out what only the container's own mounts needed: empty files and folders under them.
+fn remove_mount_points(tree: &Path) -> Result<(), EngineError> {
+    for target in MOUNT_POINTS.iter().rev() {
+        let path = tree.join(target.trim_start_matches('/'));
+        // a folder above that is a link is the container's own doing
+        let is_reached = path.parent().is_some_and(|folder| folder == tree || folder.is_dir() && !folder.is_symlink());
+        let Ok(found) = path.symlink_metadata() else { continue };
+        let gone = match (is_reached, found.is_dir()) {
+            (false, _) => Ok(()),
+            (true, true) => std::fs::remove_dir(&path),
+            (true, false) if found.is_file() && found.len() == 0 => std::fs::remove_file(&path),
+            _ => Ok(()),
+        };
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                return Err(disk("take a mount point out of the layer")(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), EngineError> {

@@ -21,6 +21,7 @@ use crate::engine::image::Image;
 use crate::engine::layer::detached_root;
 use crate::engine::network::NetworkMode;
 use crate::engine::network::files::extra_host;
+use crate::engine::oci;
 use crate::engine::store::write_record;
 use crate::engine::volume::{MountInput, MountSource, MountedPoint, mount_requests, volumes_from};
 
@@ -43,11 +44,15 @@ impl Room {
         let cpus = usize::try_from(self.rooms.host.cpus).unwrap_or(1);
         validate::config(&config)?;
         validate::host_config(&config, &host_config, cpus)?;
+        endpoints.values().try_for_each(validate::endpoint)?;
+        self.validate_links(&host_config)?;
         for extra in host_config.extra_hosts.iter().flatten() {
             extra_host(extra)?;
         }
         let host_config = with_defaults(host_config, self.rooms.host.cgroups.is_v2());
-        warnings.extend(limit_warnings(&host_config));
+        // what a start would refuse without asking the kernel is refused here
+        oci::check(&config, &host_config, &self.rooms.host)?;
+        warnings.extend(discarded(&host_config, self.rooms.host.cgroups.is_v2(), self.rooms.host.has_apparmor));
         let networks = self.places(&config, &host_config, endpoints)?;
 
         let id = new_id()?;
@@ -98,6 +103,17 @@ impl Room {
                 Err(error)
             }
         }
+    }
+
+    /// The containers that `--link` names must be there.
+    fn validate_links(&self, host_config: &docker::HostConfig) -> Result<(), EngineError> {
+        for link in host_config.links.iter().flatten() {
+            let target = link.split(':').next().unwrap_or(link).trim_start_matches('/');
+            self.index.find(target).map_err(|error| {
+                EngineError::invalid(format!("could not get container for {target}: {}", error.message()))
+            })?;
+        }
+        Ok(())
     }
 
     fn reserve_name(&self, given: Option<&str>, id: &str) -> Result<String, EngineError> {
@@ -162,7 +178,8 @@ impl Room {
         let mut borrowed = Vec::new();
         for entry in record.host_config.volumes_from.iter().flatten() {
             let (name, is_read_only) = volumes_from(entry)?;
-            let other = self.index.find(name)?.record();
+            // a 404 here would read as a missing image
+            let other = self.index.find(name).map_err(|error| EngineError::invalid(error.message()))?.record();
             borrowed.push((other.mounts.clone(), is_read_only));
         }
         let input = MountInput { config: &record.config, host_config: &record.host_config, volumes_from: &borrowed };
@@ -268,14 +285,41 @@ fn with_defaults(mut host: docker::HostConfig, is_v2: bool) -> docker::HostConfi
     host
 }
 
-fn limit_warnings(host: &docker::HostConfig) -> Vec<String> {
+/// What is asked for and can't be had here, or should be thought over: Docker's warnings.
+fn discarded(host: &docker::HostConfig, is_v2: bool, has_apparmor: bool) -> Vec<String> {
     let mut warnings = Vec::new();
-    if host.oom_kill_disable == Some(true) && host.memory.unwrap_or_default() == 0 {
-        warnings.push(
+    let mut warn = |text: &str| warnings.push(text.to_owned());
+    match (host.oom_kill_disable, is_v2) {
+        (Some(true), true) => warn("Your kernel does not support OomKillDisable. OomKillDisable discarded."),
+        (Some(true), false) if host.memory.unwrap_or_default() == 0 => warn(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system \
-             running out of resources."
-                .to_owned(),
+             running out of resources.",
+        ),
+        _ => {}
+    }
+    if is_v2 && host.memory_swappiness.is_some_and(|value| value >= 0) {
+        warn(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory \
+             swappiness discarded.",
         );
+    }
+    if is_v2 && (host.cpu_realtime_period.unwrap_or_default(), host.cpu_realtime_runtime.unwrap_or_default()) != (0, 0)
+    {
+        warn("Your kernel does not support CPU real-time scheduler. CPU real-time period/runtime discarded.");
+    }
+    if host.network_mode.as_deref() == Some("host")
+        && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty())
+    {
+        warn("Published ports are discarded when using host network mode");
+    }
+    for option in host.security_opt.iter().flatten() {
+        let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+        if name == "label" && value != "disable" {
+            warn(&format!("SELinux is not supported: security option {option} discarded."));
+        }
+        if name == "apparmor" && value != "unconfined" && !has_apparmor {
+            warn(&format!("AppArmor is not enabled on this host: security option {option} discarded."));
+        }
     }
     warnings
 }

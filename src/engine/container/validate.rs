@@ -52,6 +52,7 @@ pub fn host_config(
     if host.auto_remove == Some(true) && restarts {
         return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
     }
+    namespaces(config, host)?;
     if let Some(runtime) =
         host.runtime.as_deref().filter(|name| !["", "boxyard", "runc", "io.containerd.runc.v2"].contains(name))
     {
@@ -153,6 +154,35 @@ fn network_mode(config: &docker::ContainerConfig, host: &docker::HostConfig) -> 
     Ok(())
 }
 
+/// The combinations of other namespaces that can't be had.
+fn namespaces(config: &docker::ContainerConfig, host: &docker::HostConfig) -> Result<(), EngineError> {
+    let filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if host.uts_mode.as_deref() == Some("host") && filled(&config.domainname) {
+        return Err(EngineError::invalid("conflicting options: domainname and the UTS mode"));
+    }
+    for (kind, mode) in [("PID", &host.pid_mode), ("IPC", &host.ipc_mode)] {
+        if mode.as_deref().and_then(|mode| mode.strip_prefix("container:")).is_some_and(str::is_empty) {
+            return Err(EngineError::invalid(format!("invalid {kind} mode: container:")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks what a container asks of a network.
+///
+/// # Errors
+/// 400, naming the field.
+pub fn endpoint(asked: &docker::EndpointSettings) -> Result<(), EngineError> {
+    let Some(addresses) = &asked.ipam_config else { return Ok(()) };
+    if addresses.ipv6_address.as_ref().is_some_and(|text| !text.is_empty()) {
+        return Err(EngineError::invalid("IPAMConfig.IPv6Address is not supported: the networks have no IPv6"));
+    }
+    if addresses.link_local_ips.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(EngineError::invalid("IPAMConfig.LinkLocalIPs is not supported"));
+    }
+    Ok(())
+}
+
 /// Checks the limits, also those of an update.
 ///
 /// # Errors
@@ -184,8 +214,16 @@ pub fn resources(host: &docker::HostConfig, cpus: usize) -> Result<(), EngineErr
             "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
         )));
     }
-    if nano_cpus > 0 && (period > 0 || quota > 0) {
+    if nano_cpus > 0 && period > 0 {
         return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
+    if nano_cpus > 0 && quota > 0 {
+        return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+    }
+    let (rt_period, rt_runtime) =
+        (host.cpu_realtime_period.unwrap_or_default(), host.cpu_realtime_runtime.unwrap_or_default());
+    if rt_period != 0 && rt_runtime > rt_period {
+        return refuse("cpu real-time runtime cannot be higher than cpu real-time period");
     }
     let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
     if nano_cpus < 0 || nano_cpus > most {

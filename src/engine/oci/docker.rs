@@ -14,6 +14,7 @@ use bollard_stubs::models as docker;
 use super::{CgroupPlan, ConsoleSize, LaunchPlan, MountPlan, NetNs, ProcessPlan, RootPlan, Sharing};
 use crate::engine::EngineError;
 use crate::engine::layer::OverlayStack;
+use crate::engine::oci::fields::{Part, look_over};
 use crate::engine::runtime::HostFacts;
 
 /// Where programs are looked for when neither image nor person says: Docker's default.
@@ -95,6 +96,26 @@ pub fn plan(input: &PlanInput<'_>) -> Result<LaunchPlan, EngineError> {
         masked_paths,
         readonly_paths,
     })
+}
+
+/// Refuses at creation what [`plan`] would refuse at the start: all that depends on nothing but the request and the host.
+///
+/// # Errors
+/// As [`plan`].
+pub fn check(
+    config: &docker::ContainerConfig,
+    host_config: &docker::HostConfig,
+    host: &HostFacts,
+) -> Result<(), EngineError> {
+    let net = match host_config.network_mode.as_deref() {
+        Some("host") => NetNs::Host,
+        _ => NetNs::Fresh,
+    };
+    let root = OverlayStack { lowers: Vec::new(), upper: "/".into(), work: "/".into() };
+    // which processes the others are is found at the start
+    let peers = Peers { pid: Some(0), ipc: Some(0) };
+    let (mounts, cgroup_parent) = (Vec::new(), String::new());
+    plan(&PlanInput { id: "", config, host_config, root, mounts, net, cgroup_parent, host, peers }).map(drop)
 }
 
 /// The limits of a host config alone, for a live update.
@@ -253,31 +274,9 @@ fn refuse_unsupported(host_config: &docker::HostConfig) -> Result<(), EngineErro
     if let Some(runtime) = filled(host_config.runtime.as_ref()).filter(|name| name != "boxyard") {
         return refuse(format!("unknown or invalid runtime name: {runtime}"));
     }
-    if host_config.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
-        return refuse("--storage-opt is not supported: the size of a container's root can't be limited".to_owned());
-    }
-    if let Some(requests) = host_config.device_requests.as_ref().filter(|requests| !requests.is_empty()) {
-        let first = requests.first();
-        let driver = first.and_then(|request| request.driver.as_deref()).unwrap_or_default();
-        let capabilities = first.and_then(|request| request.capabilities.clone()).unwrap_or_default();
-        let capabilities: Vec<String> = capabilities.iter().map(|all| format!("[{}]", all.join(" "))).collect();
-        let list = capabilities.join(" ");
-        return refuse(format!("could not select device driver \"{driver}\" with capabilities: [{list}]"));
-    }
-    let isolation = host_config.isolation.map(|isolation| isolation.to_string()).unwrap_or_default();
-    if !["", "default"].contains(&isolation.as_str()) {
-        return refuse(format!("invalid isolation mode \"{isolation}\": only default is supported on Linux"));
-    }
-    let of_windows = [
-        ("--cpu-count", host_config.cpu_count),
-        ("--cpu-percent", host_config.cpu_percent),
-        ("--io-maxiops", host_config.io_maximum_iops),
-        ("--io-maxbandwidth", host_config.io_maximum_bandwidth),
-    ];
-    match of_windows.iter().find(|(_, value)| value.is_some_and(|value| value != 0)) {
-        Some((name, _)) => refuse(format!("{name} is for Windows containers only")),
-        None => Ok(()),
-    }
+    let fields = serde_json::to_value(host_config)
+        .map_err(|error| EngineError::system("the host configuration can't be written as JSON").because(error))?;
+    look_over(Part::HostConfig, &fields).map(drop)
 }
 
 /// A string that says something.

@@ -5,6 +5,7 @@
 
 mod capability;
 mod docker;
+pub mod fields;
 mod launch;
 mod limits;
 mod mount;
@@ -12,7 +13,7 @@ mod process;
 pub mod seccomp;
 
 pub use capability::{CapSet, DEFAULT_CAPABILITIES};
-pub use docker::{ExecInput, Peers, PlanInput, exec_plan, limits, plan};
+pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan};
 pub use launch::{DevicePlan, IpcNs, LaunchPlan, NamespacePlan, NetNs, PidNs, RootPlan, Sharing};
 pub use limits::{CgroupPlan, DeviceAccess, DeviceKind, DeviceRule, DeviceThrottle, DeviceWeight, Limits};
 pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation};

@@ -87,6 +87,10 @@ pub struct MountFlags {
     pub noexec: bool,
     /// Does not keep access times.
     pub noatime: bool,
+    /// Does not keep access times of directories.
+    pub nodiratime: bool,
+    /// Keeps every access time.
+    pub strictatime: bool,
 }
 
 /// Whether mounts made later on one side appear on the other.

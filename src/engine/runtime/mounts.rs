@@ -187,7 +187,11 @@ fn restrict(tree: &OwnedFd, mount: &MountPlan, subject: &str) -> Result<(), Step
         mount_setattr(tree.as_fd(), change, true).during(Step::Mount, subject)?;
     }
     // an access time rule takes the place of another, so the old one must be named for clearing
-    let clear = if mount.flags.noatime { u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits()) } else { 0 };
+    let clear = if mount.flags.noatime || mount.flags.strictatime {
+        u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits())
+    } else {
+        0
+    };
     mount_setattr(tree.as_fd(), Change { set, clear, propagation: 0 }, false).during(Step::Mount, subject)
 }
 
@@ -198,6 +202,8 @@ fn attributes(flags: MountFlags) -> MountAttrFlags {
     attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, flags.nodev);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, flags.noexec);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOATIME, flags.noatime);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NODIRATIME, flags.nodiratime);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_STRICTATIME, flags.strictatime && !flags.noatime);
     attributes
 }
 

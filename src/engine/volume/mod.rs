@@ -11,6 +11,7 @@ mod mode;
 pub mod options;
 pub mod plan;
 mod point;
+mod propagation;
 mod record;
 mod spec;
 mod usage;

@@ -23,6 +23,9 @@ pub enum MountSource {
         recursive: bool,
         /// `rprivate` and so on; empty: `rprivate`.
         propagation: String,
+        /// Whether mounts below keep their own access where this one is read-only (`bind-recursive=writable`).
+        #[serde(default)]
+        writable_below: bool,
     },
     /// A volume of ours.
     Volume {
@@ -125,7 +128,8 @@ fn explicit(host_config: &docker::HostConfig) -> Result<Vec<MountRequest>, Engin
     let tmpfs: BTreeMap<&String, &String> = host_config.tmpfs.iter().flatten().collect();
     let tmpfs = tmpfs.into_iter().map(|(path, options)| {
         let target = target(path).map_err(|reason| EngineError::invalid(config_error("tmpfs", &reason)))?;
-        let options = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+        let options: Vec<String> = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+        check_tmpfs(&options).map_err(EngineError::invalid)?;
         Ok(MountRequest {
             target,
             source: MountSource::Tmpfs { options },
@@ -158,11 +162,20 @@ fn mount(mount: &docker::Mount) -> Result<MountRequest, EngineError> {
             }
             let options = mount.bind_options.clone().unwrap_or_default();
             let propagation = options.propagation.map(|it| it.to_string()).unwrap_or_default();
+            let writable_below = options.read_only_non_recursive.unwrap_or_default();
+            let read_only_below = options.read_only_force_recursive.unwrap_or_default();
+            if writable_below && read_only_below {
+                return Err(refuse("ReadOnlyNonRecursive and ReadOnlyForceRecursive exclude each other"));
+            }
+            if (writable_below || read_only_below) && mount.read_only != Some(true) {
+                return Err(refuse("ReadOnlyNonRecursive and ReadOnlyForceRecursive need ReadOnly"));
+            }
             MountSource::Bind {
                 path: clean(given),
                 create: options.create_mountpoint.unwrap_or_default(),
                 recursive: !options.non_recursive.unwrap_or_default(),
                 propagation,
+                writable_below,
             }
         }
         docker::MountType::VOLUME => {
@@ -170,6 +183,9 @@ fn mount(mount: &docker::Mount) -> Result<MountRequest, EngineError> {
                 return Err(extra("BindOptions"));
             }
             let options = mount.volume_options.clone().unwrap_or_default();
+            if let Some(subpath) = options.subpath.as_deref().filter(|subpath| !is_local(subpath)) {
+                return Err(refuse(&format!("subpath must be a relative path within the volume: {subpath}")));
+            }
             if given.is_empty() && options.subpath.as_deref().is_some_and(|subpath| !subpath.is_empty()) {
                 return Err(refuse("must not set Subpath when using anonymous volumes"));
             }
@@ -196,9 +212,12 @@ fn mount(mount: &docker::Mount) -> Result<MountRequest, EngineError> {
             if !given.is_empty() {
                 return Err(extra("Source"));
             }
-            MountSource::Tmpfs { options: tmpfs_options(mount.tmpfs_options.as_ref()) }
+            let options = tmpfs_options(mount.tmpfs_options.as_ref());
+            check_tmpfs(&options).map_err(|reason| refuse(&reason))?;
+            MountSource::Tmpfs { options }
         }
-        _ => return Err(EngineError::invalid(format!("mount type {name} is not supported"))),
+        docker::MountType::IMAGE => return Err(refuse("mounts of images are not supported")),
+        _ => return Err(refuse("mount type unknown")),
     };
     let read_only = mount.read_only.unwrap_or_default();
     Ok(MountRequest { target, source, read_only, mode: String::new(), origin: MountOrigin::Mounts })
@@ -210,6 +229,61 @@ fn tmpfs_options(options: Option<&docker::MountTmpfsOptions>) -> Vec<String> {
     let mode = options.mode.filter(|mode| *mode > 0).map(|mode| format!("mode={mode:o}"));
     let more = options.options.iter().flatten().map(|words| words.join("="));
     size.into_iter().chain(mode).chain(more).collect()
+}
+
+/// Whether a path stays below where it starts.
+fn is_local(path: &str) -> bool {
+    !path.starts_with('/') && !path.split('/').any(|part| part == "..")
+}
+
+/// The words a tmpfs takes without a value.
+const TMPFS_WORDS: [&str; 32] = [
+    "defaults",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
+    "unbindable",
+    "runbindable",
+    "bind",
+    "rbind",
+];
+
+/// The names a tmpfs takes with a value.
+const TMPFS_VALUES: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+
+fn check_tmpfs(options: &[String]) -> Result<(), String> {
+    let is_known = |option: &str| match option.split_once('=') {
+        Some((name, value)) => TMPFS_VALUES.contains(&name) && !value.is_empty(),
+        None => TMPFS_WORDS.contains(&option),
+    };
+    match options.iter().find(|option| !is_known(option)) {
+        Some(option) => Err(format!("invalid tmpfs option [{option:?}]")),
+        None => Ok(()),
+    }
 }
 
 /// Another container's mount as ours.

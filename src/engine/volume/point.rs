@@ -54,7 +54,11 @@ impl MountedPoint {
 
     /// What the runtime is to mount.
     pub(super) fn plan(&self) -> MountPlan {
-        let access = if self.request.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let access = match (&self.request.source, self.request.read_only) {
+            (_, false) => Access::ReadWrite,
+            (MountSource::Bind { writable_below: true, .. }, true) => Access::ReadOnlyTop,
+            (_, true) => Access::ReadOnly,
+        };
         let target = PathBuf::from(&self.request.target);
         let (kind, flags) = match &self.request.source {
             MountSource::Tmpfs { options } => tmpfs(options),
@@ -100,7 +104,11 @@ fn tmpfs(options: &[String]) -> (MountKind, MountFlags) {
             "exec" => flags.noexec = false,
             "noexec" => flags.noexec = true,
             "noatime" => flags.noatime = true,
-            "atime" | "relatime" | "defaults" => {}
+            "nodiratime" => flags.nodiratime = true,
+            "strictatime" => flags.strictatime = true,
+            // what a tmpfs of its own is anyhow: nobody else sees it, so nothing can travel
+            "atime" | "diratime" | "relatime" | "norelatime" | "nostrictatime" | "defaults" | "bind" | "rbind" => {}
+            word if ["private", "shared", "slave", "unbindable"].iter().any(|kind| word.ends_with(kind)) => {}
             _ => rest.push(option.clone()),
         }
     }

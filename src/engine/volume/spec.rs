@@ -31,8 +31,15 @@ pub fn bind(spec: &str, driver: &str) -> Result<MountRequest, EngineError> {
         _ => return Err(invalid(String::new())),
     };
     let is_bind = source.is_some_and(|source| source.starts_with('/'));
-    let read = Mode::parse(mode, is_bind).ok_or_else(|| EngineError::invalid(format!("invalid mode: {mode}")))?;
     let kind = if is_bind { "bind" } else { "volume" };
+    let read = Mode::parse(mode, is_bind).ok_or_else(|| match Mode::parse(mode, !is_bind) {
+        // a mode of the other kind
+        Some(_) => {
+            let field = if is_bind { "VolumeOptions" } else { "BindOptions" };
+            invalid(config_error(kind, &format!("field {field} must not be specified")))
+        }
+        None => EngineError::invalid(format!("invalid mode: {mode}")),
+    })?;
     let target = target(path).map_err(|reason| invalid(config_error(kind, &reason)))?;
     let source = match source {
         Some(path) if is_bind => MountSource::Bind {
@@ -40,6 +47,7 @@ pub fn bind(spec: &str, driver: &str) -> Result<MountRequest, EngineError> {
             create: true,
             recursive: true,
             propagation: read.propagation.unwrap_or_default(),
+            writable_below: false,
         },
         name => {
             if let Some(name) = name {
@@ -69,7 +77,7 @@ pub fn volumes_from(spec: &str) -> Result<(&str, bool), EngineError> {
     }
     match Mode::parse(mode, false).filter(|mode| !mode.nocopy) {
         Some(mode) => Ok((container, mode.read_only)),
-        None => Err(EngineError::invalid(format!("invalid mode for volumes-from: {mode}"))),
+        None => Err(EngineError::invalid(format!("invalid mode: {mode}"))),
     }
 }
 
@@ -81,6 +89,6 @@ mod tests {
     fn containers_to_take_volumes_from() {
         assert_eq!(volumes_from("db").unwrap(), ("db", false));
         assert_eq!(volumes_from("db:ro").unwrap(), ("db", true));
-        assert_eq!(volumes_from("db:rx").unwrap_err().to_string(), "invalid mode for volumes-from: rx");
+        assert_eq!(volumes_from("db:rx").unwrap_err().to_string(), "invalid mode: rx");
     }
 }

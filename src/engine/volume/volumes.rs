@@ -14,6 +14,7 @@ use super::copy;
 use super::options::{self, Device};
 use super::plan::{MountRequest, MountSource, config_error};
 use super::point::MountedPoint;
+use super::propagation;
 use super::record::{ANONYMOUS, VolumeRecord, check_name};
 use super::usage::disk_usage;
 use crate::engine::EngineError;
@@ -503,6 +504,9 @@ impl Inner {
             }
             _ => {}
         }
+        if let MountSource::Bind { path, propagation, .. } = &point.request.source {
+            may_propagate(path, propagation)?;
+        }
         Ok(plan_of.plan())
     }
 
@@ -566,6 +570,17 @@ impl Inner {
 fn wants_copy(point: &MountedPoint) -> bool {
     let wants = matches!(&point.request.source, MountSource::Volume { copy: true, subpath: None, .. });
     wants && point.volume.is_some()
+}
+
+/// Refuses a propagation that the source's mount does not allow.
+fn may_propagate(path: &str, word: &str) -> Result<(), EngineError> {
+    if matches!(word, "" | "private" | "rprivate") {
+        return Ok(());
+    }
+    let refused = |error| disk("look at", Path::new(path), error);
+    let source = fs::canonicalize(path).map_err(refused)?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(refused)?;
+    propagation::check(&mounts, &source, word).map_err(EngineError::invalid)
 }
 
 fn missing_source(path: &str) -> EngineError {
@@ -703,7 +718,13 @@ mod tests {
         let volumes = open(&folder.path().join("root"));
         let missing = folder.path().join("missing").display().to_string();
         let bind = |create| MountRequest {
-            source: MountSource::Bind { path: missing.clone(), create, recursive: true, propagation: String::new() },
+            source: MountSource::Bind {
+                path: missing.clone(),
+                create,
+                recursive: true,
+                propagation: String::new(),
+                writable_below: false,
+            },
             ..mount_of(None)
         };
         assert_eq!(

@@ -114,7 +114,7 @@ fn cpu(host_config: &docker::HostConfig, host: &HostFacts, limits: &mut Limits) 
 fn cpuset(what: &str, name: &str, list: Option<&str>, available: &str) -> Result<Option<String>, EngineError> {
     let Some(list) = list.filter(|list| !list.is_empty()) else { return Ok(None) };
     let Some(wanted) = numbers(list) else {
-        return refuse(format!("Invalid value {list} for cpuset {name}"));
+        return refuse(format!("Invalid value {list} for cpuset {name}: invalid format: {list}"));
     };
     let has = numbers(available).unwrap_or_default();
     if !available.is_empty() && wanted.iter().any(|number| !has.contains(number)) {

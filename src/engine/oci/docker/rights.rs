@@ -47,6 +47,9 @@ const RLIMITS: [&str; 16] = [
     "stack",
 ];
 
+/// The security options that need no value.
+const STANDALONE: [&str; 3] = ["no-new-privileges", "writable-cgroups", "disable"];
+
 /// What `--security-opt` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Security {
@@ -62,7 +65,11 @@ pub(super) fn security(host_config: &docker::HostConfig) -> Result<Security, Eng
     let mut security = Security::default();
     for option in host_config.security_opt.iter().flatten() {
         // a colon was the separator before "="
-        let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
+        let parts = option.split_once('=').or_else(|| option.split_once(':'));
+        let Some((name, value)) = parts.or_else(|| STANDALONE.contains(&option.as_str()).then_some((option, "")))
+        else {
+            return Err(EngineError::invalid(format!("invalid --security-opt 1: \"{option}\"")));
+        };
         let refused = || EngineError::invalid(format!("invalid --security-opt 2: \"{option}\""));
         let truth = || match value {
             "" | "true" | "1" => Ok(true),
@@ -78,10 +85,8 @@ pub(super) fn security(host_config: &docker::HostConfig) -> Result<Security, Eng
             }
             "systempaths" if value == "unconfined" => security.shows_system_paths = true,
             "writable-cgroups" => security.writable_cgroups = truth()?,
-            "label" if value == "disable" => {}
-            "label" => {
-                return Err(EngineError::invalid("--security-opt label is not supported: there is no SELinux support"));
-            }
+            // there is no SELinux; the creation's answer says so
+            "label" | "disable" => {}
             _ => return Err(refused()),
         }
     }

@@ -176,7 +176,7 @@ fn limits_are_checked_in_dockers_words() {
         with(|c| c.cpuset_cpus = Some("0-7".to_owned())),
         "Requested CPUs are not available - requested 0-7, available: 0-1",
     );
-    refused(with(|c| c.cpuset_cpus = Some("x".to_owned())), "Invalid value x for cpuset cpus");
+    refused(with(|c| c.cpuset_cpus = Some("x".to_owned())), "Invalid value x for cpuset cpus: invalid format: x");
     refused(with(|c| c.blkio_weight = Some(5)), "Range of blkio weight is from 10 to 1000");
     refused(with(|c| c.oom_score_adj = Some(2000)), "Invalid value 2000, range for oom score adj is [-1000, 1000]");
 }
@@ -214,6 +214,8 @@ fn security_options() {
     assert_eq!(planned(with("apparmor=unconfined")).process.apparmor, None);
     refused(with("apparmor=web"), "AppArmor is not enabled on this host: the profile \"web\" cannot be applied");
     refused(with("magic=on"), "invalid --security-opt 2: \"magic=on\"");
+    refused(with("magic"), "invalid --security-opt 1: \"magic\"");
+    planned(with("label=type:container_t"));
     let json = r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#;
     assert!(matches!(planned(with(json)).process.seccomp, SeccompPlan::Filter(_)));
 }
