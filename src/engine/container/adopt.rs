@@ -8,6 +8,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,7 +18,7 @@ use super::index::Index;
 use super::live::Container;
 use super::record::ContainerRecord;
 use super::restart::starts_with_engine;
-use super::room::{Room, Rooms, remove_folder};
+use super::room::{Room, Rooms, at_once, remove_folder};
 use super::state::{Alive, State};
 use crate::engine::EngineError;
 use crate::engine::runtime::Cgroups;
@@ -40,12 +41,14 @@ impl Room {
         let runs = rooms.instance.run().join("containers");
         fs::create_dir_all(&runs).map_err(disk("create the run folder"))?;
         let cgroups = Cgroups::detect(&rooms.host);
+        let turns = Semaphore::new(at_once(rooms.host.cpus));
         let room = Arc::new(Self {
             rooms,
             cgroups,
             index: Arc::new(Index::default()),
             execs: ExecTable::default(),
             folder,
+            turns,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         });

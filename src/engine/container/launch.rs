@@ -82,7 +82,10 @@ impl Room {
         }
         container.record().state.may_start()?;
         let mut acquired = Acquired::default();
-        match self.launch_steps(container, restart_count, &mut acquired).await {
+        let turn = self.turn().await;
+        let launched = self.launch_steps(container, restart_count, &mut acquired).await;
+        drop(turn);
+        match launched {
             Ok(()) => {
                 container.beat(|pulse| pulse.is_running = true);
                 container.publish(&self.rooms.events, "start", []);

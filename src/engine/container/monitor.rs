@@ -128,6 +128,7 @@ impl Room {
     /// Gives back what a run took: processes, cgroup, network places, mounts, bundle. What is gone already is success;
     /// what can't be given back is logged and the rest goes on.
     pub async fn clean_up(&self, container: &Arc<Container>, record: &ContainerRecord) {
+        let _turn = self.turn().await;
         self.kill_leftovers(record).await;
         let endpoints: Vec<&Endpoint> = record.endpoints().collect();
         for endpoint in endpoints {

@@ -49,13 +49,28 @@ pub struct Room {
     pub execs: ExecTable,
     /// `<root>/containers`.
     pub folder: PathBuf,
+    /// Who may start or clean up a container now: of many at once a few at a time, see [`at_once`].
+    pub turns: tokio::sync::Semaphore,
     /// Everything that goes on without a caller: monitors, verbs under way, restarts.
     pub tasks: TaskTracker,
     /// Ends the monitors when the engine closes; containers run on.
     pub closing: CancellationToken,
 }
 
+/// How many containers start or are cleaned up at once: enough to keep `cpus` busy while most wait for the disk. More
+/// would not be done sooner, but fill the processors with hundreds of threads and shims, and whoever asks for a list of
+/// containers meanwhile would wait behind all of them.
+pub fn at_once(cpus: u32) -> usize {
+    usize::try_from(cpus).unwrap_or(1).saturating_mul(8).clamp(16, 64)
+}
+
 impl Room {
+    /// Waits for a turn to start or clean up a container; it lasts until the answer is dropped.
+    pub async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        // Nobody closes it; if somebody did, all could go on at once.
+        self.turns.acquire().await.ok()
+    }
+
     /// Runs a verb to its end even if its caller goes away half way: a half-made start would be litter.
     ///
     /// # Errors
