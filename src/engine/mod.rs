@@ -1,6 +1,7 @@
 //! The embedded container engine; `Engine` (in `door`) is its only door.
 
 pub mod build;
+pub mod bundle;
 pub mod container;
 pub mod door;
 pub mod error;

@@ -35,7 +35,7 @@ mod record;
 mod remove;
 mod restart;
 mod room;
-mod signal;
+pub(in crate::engine) mod signal;
 mod state;
 mod stats;
 mod status;

@@ -95,6 +95,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<LaunchPlan, EngineError> {
         devices: devices::plan(host_config)?,
         masked_paths,
         readonly_paths,
+        hooks: super::HookPlan::default(),
     })
 }
 
@@ -190,6 +191,9 @@ fn process_with(
         console_size: console_size(host_config.console_size.as_deref()),
         capabilities,
         ambient: super::CapSet::EMPTY,
+        sets: None,
+        preserve_fds: 0,
+        shares_keyring: false,
         no_new_privileges: security.no_new_privileges,
         rlimits: rights::rlimits(host_config)?,
         oom_score_adj: oom_score(host_config)?,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::Hook;
 use super::{CgroupPlan, DeviceAccess, DeviceKind, MountPlan, ProcessPlan};
 use crate::engine::layer::OverlayStack;
 
@@ -37,6 +38,21 @@ pub struct LaunchPlan {
     pub readonly_paths: Vec<String>,
     /// Kernel settings of the container's namespaces, `net.ipv4.ip_forward` style.
     pub sysctls: Vec<(String, String)>,
+    /// Programs of the caller's to run on the way; only bundles have them.
+    #[serde(default)]
+    pub hooks: HookPlan,
+}
+
+/// Programs of the caller's that run while a container is made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HookPlan {
+    /// Whether the creating process runs some, once the namespaces exist.
+    pub outside: bool,
+    /// Run in the container's namespaces while the host's mounts are in sight.
+    pub create_container: Vec<Hook>,
+    /// Run in the container right before its program.
+    pub start_container: Vec<Hook>,
 }
 
 /// What becomes the container's `/`.
@@ -62,6 +78,41 @@ pub struct NamespacePlan {
     pub uts: Sharing,
     /// The view of the cgroup tree.
     pub cgroup: Sharing,
+    /// Those that are joined by a path, whatever is said above of their kind.
+    #[serde(default)]
+    pub joined: Vec<JoinedNamespace>,
+}
+
+impl NamespacePlan {
+    /// Whether one of this kind is joined by a path.
+    pub fn joins(&self, kind: NamespaceKind) -> bool {
+        self.joined.iter().any(|one| one.kind == kind)
+    }
+}
+
+/// A namespace that something outside keeps, by a file that stands for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedNamespace {
+    /// Of which kind it is.
+    pub kind: NamespaceKind,
+    /// The file, `/proc/1/ns/net` or a bind of it.
+    pub path: PathBuf,
+}
+
+/// A kind of namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamespaceKind {
+    /// The network.
+    Net,
+    /// Process ids.
+    Pid,
+    /// IPC.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+    /// The view of the cgroup tree.
+    Cgroup,
 }
 
 impl Default for NamespacePlan {
@@ -72,6 +123,7 @@ impl Default for NamespacePlan {
             ipc: IpcNs::Private,
             uts: Sharing::Private,
             cgroup: Sharing::Private,
+            joined: Vec::new(),
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct Limits {
     pub read_iops: Vec<DeviceThrottle>,
     /// Writes a second, by device.
     pub write_iops: Vec<DeviceThrottle>,
+    /// Files of the version 2 group and what to write there, after all else.
+    pub unified: std::collections::BTreeMap<String, String>,
     /// Device rules, later ones win; `None` (as in an update) leaves what is there.
     pub devices: Option<Vec<DeviceRule>>,
 }
@@ -64,7 +66,7 @@ pub struct Limits {
 /// A block device's relative weight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceWeight {
-    /// The host's path of the device.
+    /// The host's path of the device, or its numbers: `8:0`.
     pub path: String,
     /// 10 to 1000.
     pub weight: u16,
@@ -73,7 +75,7 @@ pub struct DeviceWeight {
 /// A block device's rate limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceThrottle {
-    /// The host's path of the device.
+    /// The host's path of the device, or its numbers: `8:0`.
     pub path: String,
     /// Bytes or operations a second.
     pub rate: u64,

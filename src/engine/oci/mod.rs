@@ -11,10 +11,14 @@ mod limits;
 mod mount;
 mod process;
 pub mod seccomp;
+pub mod spec;
 
 pub use capability::{CapSet, DEFAULT_CAPABILITIES};
 pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan};
-pub use launch::{DevicePlan, IpcNs, LaunchPlan, NamespacePlan, NetNs, PidNs, RootPlan, Sharing};
+pub use launch::{
+    DevicePlan, HookPlan, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan, NetNs, PidNs, RootPlan,
+    Sharing,
+};
 pub use limits::{CgroupPlan, DeviceAccess, DeviceKind, DeviceRule, DeviceThrottle, DeviceWeight, Limits};
 pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation};
-pub use process::{ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};
+pub use process::{CapabilitySets, ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};

@@ -56,6 +56,15 @@ pub enum MountKind {
     Devpts,
     /// POSIX message queues of the container's IPC namespace.
     Mqueue,
+    /// Any other file system of the kernel's.
+    Filesystem {
+        /// Its name: `devpts`, `ext4`.
+        kind: String,
+        /// What it is mounted from.
+        source: String,
+        /// File system options as text.
+        options: Vec<String>,
+    },
     /// The cgroup hierarchies, as this host has them.
     Cgroup,
 }

@@ -27,6 +27,12 @@ pub struct ProcessPlan {
     pub capabilities: CapSet,
     /// What it keeps across exec without being root.
     pub ambient: CapSet,
+    /// The sets one by one, as a bundle gives them; `None` makes all of `capabilities` permitted and effective.
+    pub sets: Option<CapabilitySets>,
+    /// How many of the caller's descriptors after the first three the program inherits.
+    pub preserve_fds: u32,
+    /// Whether it stays in the caller's session keyring.
+    pub shares_keyring: bool,
     /// Whether exec may never give more rights.
     pub no_new_privileges: bool,
     /// Resource limits.
@@ -41,6 +47,18 @@ pub struct ProcessPlan {
     pub seccomp: SeccompPlan,
     /// The AppArmor profile to change to at exec.
     pub apparmor: Option<String>,
+}
+
+/// A process's capability sets, beside the bounding and ambient ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CapabilitySets {
+    /// What it can make effective.
+    pub permitted: CapSet,
+    /// What it may do at once.
+    pub effective: CapSet,
+    /// What it can pass to a file's inheritable ones.
+    pub inheritable: CapSet,
 }
 
 /// A terminal's size in characters.

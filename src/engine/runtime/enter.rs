@@ -30,7 +30,7 @@ fn set_up(plan: &ProcessPlan, container: BorrowedFd<'_>, stdio: Stdio, talk: &Ta
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP;
     setns(container, namespaces).during(Step::JoinNamespace, "of the container")?;
-    let wants_terminal = process::take_stdio(stdio, talk)?;
+    let wants_terminal = process::take_stdio(stdio, plan.preserve_fds, talk)?;
     let root: OwnedFd = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .during(Step::JoinNamespace, "/")?;
     let terminal = match wants_terminal {

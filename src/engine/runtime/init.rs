@@ -15,7 +15,7 @@ use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, hide, network, root, terminal};
-use crate::engine::oci::{IpcNs, LaunchPlan, NetNs, Sharing};
+use crate::engine::oci::{IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NetNs, Sharing};
 use crate::sys::process::exit_now;
 
 /// What the new process is to do.
@@ -36,21 +36,22 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infa
     let plan = job.plan;
     process::leave_parent(&plan.process)?;
     join_namespaces(job)?;
-    let wants_terminal = process::take_stdio(stdio, talk)?;
+    let wants_terminal = process::take_stdio(stdio, plan.process.preserve_fds, talk)?;
     process::write_own_proc(&plan.process)?;
     write_sysctls(&plan.sysctls)?;
     name_host(plan)?;
 
+    let mut is_attached = run_early_hooks(plan, talk)?;
     let sources = Sources::open(plan)?;
     let detached = root::open(&plan.root)?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .during(Step::Mount, "/ as slave")?;
     let root = root::enter(detached, &plan.root)?;
 
-    let mut is_attached = false;
     mounts::make(plan, sources, &root, &mut || {
-        enter_cgroup_namespace(plan, talk)?;
-        is_attached = true;
+        if !std::mem::replace(&mut is_attached, true) {
+            enter_cgroup_namespace(plan, talk)?;
+        }
         Ok(())
     })?;
     if !is_attached {
@@ -70,10 +71,29 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infa
     if plan.readonly_root {
         hide::make_root_readonly(&root)?;
     }
-    prepared.run(&plan.process, terminal, talk)
+    prepared.run_with(&plan.process, terminal, talk, &plan.hooks.start_container)
+}
+
+/// Hooks that come before the host is out of sight. Tells whether the process is known to be in its cgroups now.
+fn run_early_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
+    let hooks = &plan.hooks;
+    if !hooks.outside && hooks.create_container.is_empty() {
+        return Ok(false);
+    }
+    enter_cgroup_namespace(plan, talk)?; // the message that comes first
+    if hooks.outside {
+        talk.send(&Message::Hooks, None)?;
+        talk.expect(&Message::HooksRan)?;
+    }
+    let state = super::hooks::state_inside(&plan.id, "creating");
+    hooks.create_container.iter().try_for_each(|hook| super::hooks::run_hook(hook, &state))?;
+    Ok(true)
 }
 
 fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
+    for joined in &job.plan.namespaces.joined {
+        join_by_path(joined)?;
+    }
     match (job.plan.namespaces.net, job.netns) {
         (NetNs::Inherited, Some(netns)) => setns(netns, CloneFlags::CLONE_NEWNET).during(Step::JoinNamespace, "net")?,
         (NetNs::Inherited, None) => return Err(StepError::refused(Step::JoinNamespace, "net: none was handed over")),
@@ -85,6 +105,20 @@ fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
         IpcNs::JoinPid(pid) => join(pid, "ipc", CloneFlags::CLONE_NEWIPC),
         IpcNs::Private | IpcNs::Host => Ok(()),
     }
+}
+
+/// The pid namespace was entered by the clone.
+fn join_by_path(joined: &JoinedNamespace) -> Result<(), StepError> {
+    let flag = match joined.kind {
+        NamespaceKind::Pid => return Ok(()),
+        NamespaceKind::Net => CloneFlags::CLONE_NEWNET,
+        NamespaceKind::Ipc => CloneFlags::CLONE_NEWIPC,
+        NamespaceKind::Uts => CloneFlags::CLONE_NEWUTS,
+        NamespaceKind::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+    };
+    let subject = joined.path.display().to_string();
+    let namespace = std::fs::File::open(&joined.path).during(Step::JoinNamespace, &subject)?;
+    setns(namespace, flag).during(Step::JoinNamespace, &subject)
 }
 
 fn join(pid: u32, kind: &str, flag: CloneFlags) -> Result<(), StepError> {
@@ -116,7 +150,7 @@ fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), StepError> {
 }
 
 fn name_host(plan: &LaunchPlan) -> Result<(), StepError> {
-    if plan.namespaces.uts == Sharing::Host {
+    if plan.namespaces.uts == Sharing::Host && !plan.namespaces.joins(NamespaceKind::Uts) {
         return Ok(());
     }
     if let Some(name) = &plan.hostname {

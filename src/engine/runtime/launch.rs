@@ -13,7 +13,9 @@ use super::devices::{self, Gathered};
 use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Step, StepError, enter, init};
-use crate::engine::oci::{CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NetNs, PidNs, ProcessPlan, Sharing};
+use crate::engine::oci::{
+    CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NamespaceKind, NetNs, PidNs, ProcessPlan, Sharing,
+};
 use crate::sys::process::{Cloned, clone3};
 
 /// Where a process's input comes from and its output goes.
@@ -63,6 +65,29 @@ impl Created {
     }
 }
 
+impl Created {
+    /// Leaves the process to be started by whoever connects to `door` (see [`start_later`](super::start_later)), and
+    /// to whoever is its parent once this process ended. Its terminal's master comes back.
+    ///
+    /// # Errors
+    /// The process is gone already.
+    pub fn leave(self, door: BorrowedFd<'_>) -> Result<Option<OwnedFd>, StepError> {
+        let Created { pidfd, pty_master, talk, .. } = self;
+        match talk.send(&Message::StartLater, Some(door)).and_then(|()| talk.expect(&Message::Ready)) {
+            Ok(_) => Ok(pty_master),
+            Err(error) => {
+                end(pidfd.as_fd());
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the process, for a container that could not be made whole.
+    pub fn abandon(self) {
+        end(self.pidfd.as_fd());
+    }
+}
+
 /// A process that executes its program. It is a child of the caller, who waits on it.
 #[derive(Debug)]
 pub struct Running {
@@ -90,6 +115,19 @@ pub struct ExecTarget<'a> {
 /// # Errors
 /// The step that failed; nothing is left behind then.
 pub fn create(plan: &LaunchPlan, stdio: Stdio, netns: Option<BorrowedFd<'_>>) -> Result<Created, StepError> {
+    create_with_hooks(plan, stdio, netns, &mut |_| Ok(()))
+}
+
+/// The same for a plan with hooks outside: `run_hooks` is called with the process once its namespaces exist.
+///
+/// # Errors
+/// As [`create`], and whatever `run_hooks` refuses.
+pub fn create_with_hooks(
+    plan: &LaunchPlan,
+    stdio: Stdio,
+    netns: Option<BorrowedFd<'_>>,
+    run_hooks: RunHooks<'_>,
+) -> Result<Created, StepError> {
     let devices = devices::gather(&plan.devices)?;
     let mut limits = plan.cgroup.limits.clone();
     if let Some(rules) = &mut limits.devices {
@@ -97,7 +135,7 @@ pub fn create(plan: &LaunchPlan, stdio: Stdio, netns: Option<BorrowedFd<'_>>) ->
     }
     let cgroups = Cgroups::new(plan.cgroup.layout.clone());
     cgroups.create(&plan.cgroup.path, &limits).map_err(|error| cgroup_step(Step::Cgroup, &error))?;
-    let created = create_process(plan, &devices, stdio, netns, &cgroups);
+    let created = create_process(plan, &devices, stdio, netns, &cgroups, run_hooks);
     if created.is_err() {
         let _ = cgroups.remove(&plan.cgroup.path); // the first failure is the one to tell
     }
@@ -110,11 +148,17 @@ fn create_process(
     stdio: Stdio,
     netns: Option<BorrowedFd<'_>>,
     cgroups: &Cgroups,
+    run_hooks: RunHooks<'_>,
 ) -> Result<Created, StepError> {
     let (talk, childs_talk) = Talk::pair()?;
-    let peer = match plan.namespaces.pid {
-        PidNs::JoinPid(pid) => Some(open_process(pid)?),
-        PidNs::Private | PidNs::Host => None,
+    let joined = plan.namespaces.joined.iter().find(|one| one.kind == NamespaceKind::Pid);
+    let peer = match (plan.namespaces.pid, joined) {
+        (_, Some(joined)) => {
+            let subject = joined.path.display().to_string();
+            Some(std::fs::File::open(&joined.path).during(Step::JoinNamespace, subject)?.into())
+        }
+        (PidNs::JoinPid(pid), None) => Some(open_process(pid)?),
+        (PidNs::Private | PidNs::Host, None) => None,
     };
     let cloned = clone_into(&plan.cgroup, cgroups, own_namespaces(plan), peer.as_ref())?;
     let Cloned::Parent { pid, pidfd } = cloned else {
@@ -122,7 +166,7 @@ fn create_process(
         init::run(&init::Job { plan, devices, netns }, stdio, &childs_talk)
     };
     drop((childs_talk, stdio));
-    match meet(&talk, cgroups, &plan.cgroup.path, pid) {
+    match meet(&talk, cgroups, &plan.cgroup.path, pid, run_hooks) {
         Ok(pty_master) => Ok(Created { pid, pidfd, pty_master, talk }),
         Err(error) => {
             end(pidfd.as_fd());
@@ -130,6 +174,9 @@ fn create_process(
         }
     }
 }
+
+/// Runs the hooks outside of a container whose first process has the number given.
+type RunHooks<'a> = &'a mut dyn FnMut(u32) -> Result<(), StepError>;
 
 /// The namespaces that the clone makes; the cgroup namespace comes later, once the process is in its cgroup.
 fn own_namespaces(plan: &LaunchPlan) -> CloneFlags {
@@ -155,7 +202,8 @@ pub fn exec(target: ExecTarget<'_>, plan: &ProcessPlan, stdio: Stdio) -> Result<
         enter::run(plan, container.as_fd(), stdio, &childs_talk)
     };
     drop((childs_talk, stdio));
-    let met = meet(&talk, &cgroups, &target.cgroup.path, pid).and_then(|pty| start(&talk).map(|()| pty));
+    let met =
+        meet(&talk, &cgroups, &target.cgroup.path, pid, &mut |_| Ok(())).and_then(|pty| start(&talk).map(|()| pty));
     match met {
         Ok(pty_master) => Ok(Running { pid, pidfd, pty_master }),
         Err(error) => {
@@ -190,7 +238,13 @@ fn clone_into(
 }
 
 /// Puts the child into its cgroups, waits until it is set up, and takes the terminal's master from it.
-fn meet(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<Option<OwnedFd>, StepError> {
+fn meet(
+    talk: &Talk,
+    cgroups: &Cgroups,
+    path: &str,
+    pid: u32,
+    run_hooks: RunHooks<'_>,
+) -> Result<Option<OwnedFd>, StepError> {
     let attached = cgroups.attach_v1(path, pid).map_err(|error| cgroup_step(Step::AttachCgroup, &error));
     if let Err(error) = attached {
         // if the child died meanwhile, its own failure is the cause
@@ -200,7 +254,17 @@ fn meet(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<Option<O
         };
     }
     let _ = talk.send(&Message::Attached, None); // a child that is gone has left its failure to be received
-    talk.expect(&Message::Ready)
+    match talk.receive()? {
+        Some((Message::Hooks, _)) => {
+            run_hooks(pid)?;
+            talk.send(&Message::HooksRan, None)?;
+            talk.expect(&Message::Ready)
+        }
+        Some((Message::Ready, master)) => Ok(master),
+        Some((Message::Failed(error), _)) => Err(error),
+        Some(_) => Err(StepError::new(Step::Talk, rustix::io::Errno::PROTO, "")),
+        None => Err(StepError::new(Step::Talk, rustix::io::Errno::PIPE, "")),
+    }
 }
 
 /// Says "start" and waits until the program runs, which closes the child's end.

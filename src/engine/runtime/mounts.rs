@@ -151,6 +151,9 @@ fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd
             tree
         }
         (MountKind::Tmpfs { options }, _) => root::filesystem("tmpfs", options, attributes, &subject)?,
+        (MountKind::Filesystem { kind, source, options }, _) => {
+            root::filesystem_of(kind, source, options, attributes, &subject)?
+        }
         (MountKind::Proc, _) => new("proc", &[])?,
         (MountKind::Sysfs, _) => new("sysfs", &[])?,
         (MountKind::Devpts, _) => new("devpts", &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,

@@ -22,7 +22,8 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::terminal::Terminal;
 use super::user::{Identity, UserFiles, look_up};
-use super::{Stdio, Step, StepError, reaper};
+use super::{Stdio, Step, StepError, reaper, start};
+use crate::engine::oci::spec::Hook;
 use crate::engine::oci::{CapSet, ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};
 use crate::sys::{process as sys, rights};
 
@@ -41,12 +42,13 @@ pub(super) fn leave_parent(plan: &ProcessPlan) -> Result<(), StepError> {
 
 /// Puts the descriptors into place and closes all others but the conversation's. Returns the terminal's size, if there
 /// is to be one, which takes its place once it is opened.
-pub(super) fn take_stdio(stdio: Stdio, talk: &Talk) -> Result<Option<Option<ConsoleSize>>, StepError> {
+pub(super) fn take_stdio(stdio: Stdio, preserved: u32, talk: &Talk) -> Result<Option<Option<ConsoleSize>>, StepError> {
     let wants = match stdio {
         Stdio::Terminal(size) => Some(size),
         Stdio::Fds { stdin, stdout, stderr } => {
             // beyond 2 first, so that none of them is overwritten by another
-            let away = |fd: &OwnedFd| fcntl_dupfd_cloexec(fd, 3).during(Step::Stdio, "stdio");
+            let beyond = 3 + preserved.cast_signed();
+            let away = |fd: &OwnedFd| fcntl_dupfd_cloexec(fd, beyond).during(Step::Stdio, "stdio");
             let (input, output, messages) = (away(&stdin)?, away(&stdout)?, away(&stderr)?);
             dup2_stdin(&input).during(Step::Stdio, "stdin")?;
             dup2_stdout(&output).during(Step::Stdio, "stdout")?;
@@ -55,9 +57,9 @@ pub(super) fn take_stdio(stdio: Stdio, talk: &Talk) -> Result<Option<Option<Cons
             None
         }
     };
-    let spared = talk.number();
-    if spared > 3 {
-        sys::close_descriptors(3, spared - 1).during(Step::CloseDescriptors, "")?;
+    let (spared, first) = (talk.number(), 3 + preserved);
+    if spared > first {
+        sys::close_descriptors(first, spared - 1).during(Step::CloseDescriptors, "")?;
     }
     sys::close_descriptors(spared + 1, u32::MAX).during(Step::CloseDescriptors, "")?;
     Ok(wants)
@@ -140,7 +142,9 @@ impl Prepared {
     ) -> Result<Self, StepError> {
         let identity = look_up(&plan.user, &plan.additional_groups, &UserFiles::read(root)?)?;
         enter_directory(&plan.cwd, root, missing)?;
-        join_keyring(name)?;
+        if !plan.shares_keyring {
+            join_keyring(name)?;
+        }
         let mut env = plan.env.clone();
         if !env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
             env.retain(|entry| entry != "HOME=");
@@ -161,12 +165,40 @@ impl Prepared {
         terminal: Option<Terminal>,
         talk: &Talk,
     ) -> Result<Infallible, StepError> {
+        self.run_with(plan, terminal, talk, &[])
+    }
+
+    /// The same, with hooks before the program.
+    pub(super) fn run_with(
+        self,
+        plan: &ProcessPlan,
+        terminal: Option<Terminal>,
+        talk: &Talk,
+        hooks: &[Hook],
+    ) -> Result<Infallible, StepError> {
         let master = terminal.map(take_terminal).transpose()?;
         give_stdio_to(&self.identity)?;
         talk.send(&Message::Ready, master.as_ref().map(AsFd::as_fd))?;
         drop(master);
-        talk.expect(&Message::Start)?;
+        let Some(door) = await_start(talk)? else { return self.become_program(plan, hooks) };
+        // whether the program is there is told to the one who goes away, as runc does
+        find_program(&self.args, &self.path)?;
+        talk.send(&Message::Ready, None)?;
+        let caller = start::await_caller(&door)?;
+        drop(door);
+        let error = match self.become_program(plan, hooks) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let _ = caller.send(&Message::Failed(error), None); // nobody else is there to be told
+        sys::exit_now(1)
+    }
 
+    fn become_program(self, plan: &ProcessPlan, hooks: &[Hook]) -> Result<Infallible, StepError> {
+        if !hooks.is_empty() {
+            let state = super::hooks::state_inside("", "created");
+            hooks.iter().try_for_each(|hook| super::hooks::run_hook(hook, &state))?;
+        }
         // without no_new_privs, only a privileged process may load a filter
         if !plan.no_new_privileges {
             load_filter(&plan.seccomp)?;
@@ -177,11 +209,21 @@ impl Prepared {
             set_no_new_privs(true).during(Step::NoNewPrivileges, "")?;
             load_filter(&plan.seccomp)?;
         }
-        sys::close_on_exec_from(3).during(Step::CloseDescriptors, "")?;
+        sys::close_on_exec_from(3 + plan.preserve_fds).during(Step::CloseDescriptors, "")?;
         if plan.init {
             reaper::become_child_of_init()?;
         }
         Err(execute(&self.args, &self.env, &self.path))
+    }
+}
+
+/// Waits until the parent says start; a socket comes back if somebody else will.
+fn await_start(talk: &Talk) -> Result<Option<OwnedFd>, StepError> {
+    match talk.receive()? {
+        Some((Message::Start, _)) => Ok(None),
+        Some((Message::StartLater, Some(door))) => Ok(Some(door)),
+        Some(_) => Err(StepError::new(Step::Talk, Errno::PROTO, "")),
+        None => Err(StepError::new(Step::Talk, Errno::PIPE, "")),
     }
 }
 
@@ -263,8 +305,19 @@ fn become_user(identity: &Identity, plan: &ProcessPlan) -> Result<(), StepError>
     set_thread_res_gid(gid, gid, gid).during(Step::SetUser, who())?;
     set_thread_res_uid(uid, uid, uid).during(Step::SetUser, who())?;
     set_keep_capabilities(false).during(Step::Capabilities, "")?;
-    let ambient = CapabilitySet::from_bits_retain(plan.ambient.bits()).intersection(wanted);
-    let sets = CapabilitySets { effective: wanted, permitted: wanted, inheritable: ambient };
+    let of = |set: CapSet| CapabilitySet::from_bits_retain(set.bits()).intersection(held);
+    let sets = match plan.sets {
+        Some(sets) => CapabilitySets {
+            effective: of(sets.effective),
+            permitted: of(sets.permitted),
+            inheritable: of(sets.inheritable),
+        },
+        None => {
+            CapabilitySets { effective: wanted, permitted: wanted, inheritable: of(plan.ambient).intersection(wanted) }
+        }
+    };
+    // the kernel lets only those be ambient
+    let ambient = of(plan.ambient).intersection(sets.permitted).intersection(sets.inheritable);
     set_capabilities(None, sets).during(Step::Capabilities, "")?;
     clear_ambient_capability_set().during(Step::Capabilities, "ambient")?;
     for one in ambient.iter() {
@@ -308,6 +361,27 @@ fn execute(args: &[CString], env: &[CString], path: &str) -> StepError {
         }
     }
     StepError::new(Step::ProgramNotInPath, Errno::NOENT, name)
+}
+
+/// Whether there is a program to execute, as far as can be told before becoming the user.
+fn find_program(args: &[CString], path: &str) -> Result<(), StepError> {
+    let name = args.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_file = |candidate: &str| rustix::fs::stat(candidate);
+    if name.contains('/') {
+        return match is_file(&name) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Err(StepError::new(Step::ProgramNotFound, Errno::NOENT, name)),
+            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
+                Err(StepError::new(Step::Exec, Errno::ISDIR, name))
+            }
+            Ok(found) if found.st_mode & 0o111 == 0 => Err(StepError::new(Step::Exec, Errno::ACCESS, name)),
+            _ => Ok(()),
+        };
+    }
+    let mut places =
+        path.split(':').map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory }));
+    // what the user may not look at is left to exec
+    let is_there = |place: String| !matches!(is_file(&place), Err(Errno::NOENT | Errno::NOTDIR));
+    if places.any(is_there) { Ok(()) } else { Err(StepError::new(Step::ProgramNotInPath, Errno::NOENT, name)) }
 }
 
 /// Why it could not, and whether the file itself is there (else its interpreter may be what is missing).

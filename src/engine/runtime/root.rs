@@ -133,8 +133,19 @@ pub(super) fn filesystem(
     attributes: MountAttrFlags,
     subject: &str,
 ) -> Result<OwnedFd, StepError> {
+    filesystem_of(kind, kind, options, attributes, subject)
+}
+
+/// The same, mounted from `source`.
+pub(super) fn filesystem_of(
+    kind: &str,
+    source: &str,
+    options: &[impl AsRef<str>],
+    attributes: MountAttrFlags,
+    subject: &str,
+) -> Result<OwnedFd, StepError> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).during(Step::Mount, subject)?;
-    fsconfig_set_string(&context, "source", kind).during(Step::Mount, subject)?;
+    fsconfig_set_string(&context, "source", source).during(Step::Mount, subject)?;
     for option in options.iter().map(AsRef::as_ref) {
         let set = match option.split_once('=') {
             Some((key, value)) => fsconfig_set_string(&context, key, value),

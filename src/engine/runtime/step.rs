@@ -91,6 +91,8 @@ pub enum Step {
     Apparmor,
     /// Loading the system call filter.
     Seccomp,
+    /// Running a hook.
+    Hook,
     /// Closing what must not leak.
     CloseDescriptors,
     /// The program is in no directory of PATH.
@@ -225,6 +227,7 @@ impl fmt::Display for StepError {
             Step::NoNewPrivileges => "set no_new_privs",
             Step::Apparmor => "set AppArmor profile",
             Step::Seccomp => "load seccomp filter",
+            Step::Hook => "error running hook",
             Step::CloseDescriptors => "close descriptors",
         };
         f.write_str(verb)?;

@@ -26,8 +26,14 @@ pub(super) enum Message {
     Attached,
     /// Child: everything is set up; the terminal's master comes along.
     Ready,
+    /// Child: the namespaces are there; run the hooks outside of them.
+    Hooks,
+    /// Parent: they ran.
+    HooksRan,
     /// Parent: execute the program.
     Start,
+    /// Parent: I go away; whoever connects to the socket that comes along will say when to start.
+    StartLater,
     /// Child: this failed, I am gone.
     Failed(StepError),
 }
@@ -42,6 +48,11 @@ impl Talk {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .during(Step::Talk, "socket")?;
         Ok((Talk(ours), Talk(theirs)))
+    }
+
+    /// The end that a socket's other side gave.
+    pub(super) fn from_descriptor(descriptor: OwnedFd) -> Talk {
+        Talk(descriptor)
     }
 
     /// The descriptor's number, to spare it when all others are closed.

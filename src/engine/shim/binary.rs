@@ -45,6 +45,11 @@ impl ShimBinary {
         Ok(Self(Arc::new(sealed)))
     }
 
+    /// A path by which this process, and only it, can execute the program.
+    pub fn path(&self) -> std::path::PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd()).into()
+    }
+
     /// Runs it with `args` after its name, in a session of its own and with nothing of our environment.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub(super) fn plan(input: &PlanInput<'_>) -> Result<NamespacePlan, EngineError> 
             Some(docker::HostConfigCgroupnsModeEnum::HOST) => Sharing::Host,
             _ => Sharing::Private,
         },
+        joined: Vec::new(),
     })
 }
 

@@ -46,6 +46,7 @@ impl Write {
         }
         match &self.device {
             None => write_file(&self.file, &self.text),
+            Some(numbers) if !numbers.contains('/') => write_file(&self.file, &format!("{numbers} {}", self.text)),
             Some(device) => {
                 let found = std::fs::metadata(device);
                 let number = found
@@ -75,6 +76,8 @@ pub(super) fn writes(layout: &CgroupLayout, path: &str, limits: &Limits) -> Vec<
     with("blkio", blkio_v1, |_, _| Vec::new());
     with("io", |_, _| Vec::new(), io_v2);
     with("devices", devices_v1, |_, _| Vec::new());
+    let unified = layout.v2.as_ref().map(|root| root.join(path)).unwrap_or_default();
+    writes.extend(limits.unified.iter().map(|(file, text)| Write::new(unified.join(file), text)));
     writes
 }
 

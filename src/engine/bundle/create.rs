@@ -1,0 +1,256 @@
+//! `create` and `run`.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::command::Command;
+use super::console;
+use super::failure::{Attempt, Failure};
+use super::lifecycle;
+use super::sealed::become_sealed;
+use super::state::{Place, State, process_start_time, write_whole};
+use crate::engine::oci::LaunchPlan;
+use crate::engine::oci::spec::{self, Config, Surroundings};
+use crate::engine::runtime::cgroup::CgroupLayout;
+use crate::engine::runtime::{Created, Stdio, create_with_hooks, run_hook};
+
+/// A bundle's container, made but for its start.
+pub(super) struct Made {
+    pub state: State,
+    pub place: Place,
+    created: Created,
+    door: OwnedFd,
+    plan: LaunchPlan,
+}
+
+/// `create`: leaves the container waiting for `start`.
+pub(super) fn create(command: &Command) -> Result<(), Failure> {
+    let made = make(command).map_err(|failure| failure.during("boxyard create failed"))?;
+    leave(made, command).map_err(|failure| failure.during("boxyard create failed")).map(drop)
+}
+
+/// `run`: create, start and, unless `--detach`, wait and delete.
+pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
+    let made = make(command).map_err(|failure| failure.during("boxyard run failed"))?;
+    let is_detached = command.has("detach");
+    let has_terminal = made.plan.process.tty;
+    if has_terminal && is_detached && command.path("console-socket").is_none() {
+        return Err(undo(
+            made,
+            Failure::usage("cannot allocate tty if boxyard will detach without setting console socket"),
+        ));
+    }
+    if is_detached || command.path("console-socket").is_some() {
+        let pidfd = made.created.pidfd.try_clone().attempt("pidfd")?;
+        let (state, place) = leave(made, command).map_err(|failure| failure.during("boxyard run failed"))?;
+        if let Err(failure) = lifecycle::start_in(&place, &state) {
+            lifecycle::tear_down(&place, &state)?;
+            return Err(failure.during("boxyard run failed"));
+        }
+        if is_detached {
+            return Ok(ExitCode::SUCCESS);
+        }
+        return finish(&state, &place, &pidfd, command);
+    }
+    run_attached(made, command)
+}
+
+fn run_attached(made: Made, command: &Command) -> Result<ExitCode, Failure> {
+    let Made { state, place, created, .. } = made;
+    place.write(&state)?;
+    if let Some(path) = command.path("pid-file") {
+        write_whole(path, state.pid.to_string().as_bytes())?;
+    }
+    let running = match created.start() {
+        Ok(running) => running,
+        Err(error) => {
+            lifecycle::tear_down(&place, &state)?;
+            return Err(Failure::from(error).during("boxyard run failed"));
+        }
+    };
+    place.close_door();
+    lifecycle::run_poststart(&state)?;
+    if let Some(master) = running.pty_master {
+        console::stand_between(master, &running.pidfd)?;
+    }
+    finish(&state, &place, &running.pidfd, command)
+}
+
+/// Waits for the end, cleans up and tells the program's status.
+fn finish(state: &State, place: &Place, pidfd: &OwnedFd, command: &Command) -> Result<ExitCode, Failure> {
+    let code = wait(pidfd)?;
+    if !command.has("keep") {
+        lifecycle::tear_down(place, state)?;
+    }
+    Ok(code)
+}
+
+/// The status of a child that ended, as a shell tells it.
+pub(super) fn wait(pidfd: &OwnedFd) -> Result<ExitCode, Failure> {
+    let status = loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other.attempt("wait for the process")?,
+        }
+    };
+    let exit = status.as_ref().and_then(|status| status.exit_status());
+    let signal = status.as_ref().and_then(|status| status.terminating_signal());
+    let code = exit.or(signal.map(|number| 128 + number)).unwrap_or(255);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)))
+}
+
+fn make(command: &Command) -> Result<Made, Failure> {
+    let id = command.id()?;
+    let bundle = std::path::absolute(command.path("bundle").unwrap_or(Path::new("."))).attempt("bundle")?;
+    let config = read_config(&bundle)?;
+    let layout = CgroupLayout::read();
+    let around = Surroundings { id, bundle: &bundle, cgroups: &layout, kernel: kernel() };
+    let mut plan = spec::plan(&config, &around)?;
+    plan.process.preserve_fds = command.number("preserve-fds")?.unwrap_or(0);
+    plan.process.shares_keyring = command.has("no-new-keyring");
+    check_root(&plan)?;
+    become_sealed()?;
+    let place = Place::of(&command.root, id);
+    place.make()?;
+    make_in(&place, plan, &config, bundle)
+        .map_err(|failure| {
+            let _ = place.remove(); // the first failure is the one to tell
+            failure
+        })
+        .map(|(state, created, door, plan)| Made { state, place, created, door, plan })
+}
+
+fn make_in(
+    place: &Place,
+    plan: LaunchPlan,
+    config: &Config,
+    bundle: PathBuf,
+) -> Result<(State, Created, OwnedFd, LaunchPlan), Failure> {
+    let door = place.open_door()?;
+    let rootfs = match &plan.root {
+        crate::engine::oci::RootPlan::Directory(path) => path.clone(),
+        crate::engine::oci::RootPlan::Overlay(stack) => stack.upper.clone(),
+    };
+    let mut state = State {
+        id: plan.id.clone(),
+        pid: 0,
+        pid_start_time: 0,
+        bundle,
+        rootfs,
+        created: jiff::Timestamp::now().to_string(),
+        annotations: config.annotations.clone(),
+        cgroup: plan.cgroup.clone(),
+        process: config.process.clone().unwrap_or_default(),
+        seccomp: plan.process.seccomp.clone(),
+        poststart: config.hooks.poststart.clone(),
+        poststop: config.hooks.poststop.clone(),
+    };
+    let stdio = stdio(plan.process.tty)?;
+    let created = create_with_hooks(&plan, stdio, None, &mut |pid| {
+        let told = State { pid, ..shallow(&state) }.told("creating").to_string();
+        let hooks = config.hooks.prestart.iter().chain(&config.hooks.create_runtime);
+        hooks.into_iter().try_for_each(|hook| run_hook(hook, &told))
+    })?;
+    state.pid = created.pid;
+    state.pid_start_time = process_start_time(created.pid).unwrap_or(0);
+    Ok((state, created, door, plan))
+}
+
+/// What hooks are told of a container that is being made.
+fn shallow(state: &State) -> State {
+    State {
+        id: state.id.clone(),
+        bundle: state.bundle.clone(),
+        rootfs: state.rootfs.clone(),
+        created: state.created.clone(),
+        annotations: state.annotations.clone(),
+        cgroup: state.cgroup.clone(),
+        process: spec::Process::default(),
+        seccomp: crate::engine::oci::SeccompPlan::Unconfined,
+        poststart: Vec::new(),
+        poststop: Vec::new(),
+        ..*state
+    }
+}
+
+/// Our own three descriptors, or a terminal.
+pub(super) fn stdio(has_terminal: bool) -> Result<Stdio, Failure> {
+    if has_terminal {
+        return Ok(Stdio::Terminal(None));
+    }
+    let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().attempt("standard streams");
+    Ok(Stdio::Fds {
+        stdin: copy(std::io::stdin().as_fd())?,
+        stdout: copy(std::io::stdout().as_fd())?,
+        stderr: copy(std::io::stderr().as_fd())?,
+    })
+}
+
+/// Hands over the terminal, writes state and pid file; the process is then on its own.
+fn leave(made: Made, command: &Command) -> Result<(State, Place), Failure> {
+    let Made { state, place, created, door, plan } = made;
+    let socket = command.path("console-socket");
+    if plan.process.tty && socket.is_none() {
+        created.abandon();
+        lifecycle::tear_down(&place, &state)?;
+        return Err(Failure::usage("cannot allocate tty if boxyard will detach without setting console socket"));
+    }
+    let left = created.leave(door.as_fd()).map_err(Failure::from).and_then(|master| {
+        if let (Some(master), Some(path)) = (&master, socket) {
+            console::send_master(path, master)?;
+        }
+        place.write(&state)?;
+        match command.path("pid-file") {
+            Some(path) => write_whole(path, state.pid.to_string().as_bytes()),
+            None => Ok(()),
+        }
+    });
+    match left {
+        Ok(()) => Ok((state, place)),
+        Err(failure) => {
+            let _ = lifecycle::tear_down(&place, &state); // the first failure is the one to tell
+            Err(failure)
+        }
+    }
+}
+
+fn undo(made: Made, failure: Failure) -> Failure {
+    made.created.abandon();
+    let _ = lifecycle::tear_down(&made.place, &made.state); // the first failure is the one to tell
+    failure
+}
+
+fn read_config(bundle: &Path) -> Result<Config, Failure> {
+    let path = bundle.join("config.json");
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::new(format!("JSON specification file {} not found", path.display())));
+        }
+        other => other.attempt(path.display())?,
+    };
+    let text = std::io::read_to_string(file).attempt(path.display())?;
+    serde_json::from_str(&text).attempt(path.display())
+}
+
+fn check_root(plan: &LaunchPlan) -> Result<(), Failure> {
+    let crate::engine::oci::RootPlan::Directory(path) = &plan.root else { return Ok(()) };
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::new(format!("rootfs ({}) is not a directory", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Failure::new(format!("rootfs ({}) does not exist", path.display())))
+        }
+        Err(error) => Err(error).attempt(path.display()),
+    }
+}
+
+/// The kernel's version as numbers.
+pub(super) fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
