@@ -106,6 +106,20 @@ check 'network rm' 'shop' docker network rm shop
 check 'volume create' 'v1' docker volume create v1
 check 'volume ls' 'v1' docker volume ls
 check 'volume rm' '' docker volume rm v1 data
+check 'limits inside' '^50000$' docker run --rm --network none --cpus 0.5 "$image" sh -c 'cut -d" " -f1 /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null'
+check 'ulimits inside' '^200$' docker run --rm --network none --ulimit nofile=100:200 "$image" sh -c 'ulimit -Hn'
+check 'tmpfs options' 'size=1024k,mode=700' docker run --rm --network none --tmpfs /t:size=1m,mode=700 "$image" grep ' /t ' /proc/mounts
+check 'no capability' 'CapEff:.0000000000000000' docker run --rm --network none --cap-drop ALL "$image" cat /proc/self/status
+check 'host network, ports' 'Published ports are discarded' docker create --name ports --network host -p 80:80 "$image" true
+docker rm ports >/dev/null 2>&1
+refuse 'little memory' 'Minimum memory limit allowed is 6MB' docker create -m 1m "$image" true
+refuse 'too many cpus' 'ange of CPUs is from 0.01 to' docker create --cpus 9999 "$image" true
+refuse 'no such cpu' 'Requested CPUs are not available' docker create --cpuset-cpus 0-999 "$image" true
+refuse 'sysctl of the host' 'is not in a separate kernel namespace|not allowed' docker run --rm --network none --sysctl kernel.panic=1 "$image" true
+refuse 'no such link' 'could not get container for nobody' docker create --link nobody:x "$image" true
+refuse 'a mode of volumes' 'field VolumeOptions must not be specified' docker create -v /tmp:/x:nocopy "$image" true
+refuse 'no such tmpfs option' 'invalid tmpfs option' docker run --rm --network none --tmpfs /t:wings "$image" true
+refuse 'storage size' 'storage-opt is' docker create --storage-opt size=1g "$image" true
 check 'host network' 'lo' docker run --rm --network host "$image" cat /proc/net/dev
 check 'no network' 'lo' docker run --rm --network none "$image" cat /proc/net/dev
 check events 'container (create|start|die|destroy)' docker events --since 10m --until "$(date +%s)"
