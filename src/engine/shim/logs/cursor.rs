@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use memchr::memchr;
 
-use super::files::{BLOCK, Content, DISORDER, Segment, Tail, current_inode, segments};
+use super::files::{BLOCK, Content, DISORDER, Segment, Tail, current_inode, is_damage, segments};
 use super::position::LogPosition;
 use super::{LogEntry, LogStream, line};
 
@@ -126,7 +126,6 @@ impl Cursor {
         let Some(Current { content, remaining, .. }) = &mut self.current else { return Ok(false) };
         let limit = remaining.map_or(BLOCK, |remaining| usize::try_from(remaining).unwrap_or(BLOCK).min(BLOCK));
         let count = match self.lines.fill(content, limit) {
-            // A compressed file that a power loss cut short: what could be read was.
             Err(error) if matches!(content, Content::Gzip(_)) && is_damage(&error) => 0,
             other => other?,
         };
@@ -202,10 +201,6 @@ enum Newer {
     Nothing,
     Here,
     Files,
-}
-
-fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
 /// Which of the files is the one with inode `here`, or was made from it: the youngest, as the numbers of files that are

@@ -133,7 +133,10 @@ impl Segment {
         let mut lines = 0;
         let mut reader = BufReader::with_capacity(BLOCK, MultiGzDecoder::new(&self.file));
         loop {
-            let block = reader.fill_buf()?;
+            let block = match reader.fill_buf() {
+                Err(error) if is_damage(&error) => break,
+                other => other?,
+            };
             if block.is_empty() {
                 break;
             }
@@ -155,7 +158,10 @@ impl Segment {
             if self.is_compressed { Box::new(MultiGzDecoder::new(&self.file)) } else { Box::new(&self.file) };
         let mut found = None;
         for size in [BLOCK / 16, 4 * BLOCK] {
-            reader.by_ref().take((size - text.len()) as u64).read_to_end(&mut text)?;
+            match reader.by_ref().take((size.saturating_sub(text.len())) as u64).read_to_end(&mut text) {
+                Err(error) if self.is_compressed && is_damage(&error) => {}
+                other => drop(other?),
+            }
             found = text.split(|byte| *byte == b'\n').find_map(line::parse).map(|entry| entry.time);
             if found.is_some() {
                 break;
@@ -186,6 +192,11 @@ impl Segment {
         self.file.seek(SeekFrom::Start(low))?;
         Ok(())
     }
+}
+
+/// Whether a compressed file was cut short, as by a power loss, or damaged: what could be read until then is its text.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
 /// Where the last lines of a file begin.

@@ -296,7 +296,7 @@ async fn a_follower_goes_on_in_the_middle_of_a_long_line_whose_file_was_compress
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(40))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(16))]
 
     /// A follower that looks at any moment between writes, rotations and compressions has each line once.
     #[test]
@@ -327,7 +327,7 @@ proptest::proptest! {
     #[test]
     fn the_log_has_what_was_written(
         reads in proptest::collection::vec(
-            (proptest::bool::ANY, proptest::collection::vec(proptest::sample::select(&b"ab\n\0\"\\"[..]), 0..300), 1..200_usize),
+            (proptest::bool::ANY, proptest::collection::vec(proptest::sample::select(&b"ab\n\0\"\\"[..]), 0..300), 1..60_usize),
             0..12,
         )
     ) {
