@@ -67,7 +67,8 @@ fn write_log(folder: &Path, max_size: Option<u64>, megabytes: u64) -> PathBuf {
     let mut log = LogWriter::open(spec).expect("a log");
     let (mut written, mut second) = (0, 0);
     while written < megabytes * 1_000_000 {
-        let lines: String = (0..1000).map(|number| format!("{second} {number} {}\n", "words of a log ".repeat(8))).collect();
+        let lines: String =
+            (0..1000).map(|number| format!("{second} {number} {}\n", "words of a log ".repeat(8))).collect();
         log.write(LogStream::Stdout, lines.as_bytes(), moment(second));
         written += lines.len() as u64 + 1000 * 75;
         second += 1;
