@@ -7,15 +7,12 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, fstatfs, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
-use super::path::{Inside, Leaf, ensure};
+use super::path::{Inside, Leaf, ensure, is_proc};
 use super::step::During;
 use super::{Step, StepError};
-
-/// `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h).
-const PROC: u32 = 0x9fa0;
 
 /// Opens the directory `path` of the container, made if it is missing, refused if a link is on the way.
 pub(super) fn plain_directory(root: &OwnedFd, path: &Path) -> Result<OwnedFd, StepError> {
@@ -38,7 +35,7 @@ pub(super) fn plain_directory(root: &OwnedFd, path: &Path) -> Result<OwnedFd, St
 /// Refuses a mount that got into the container's `/proc` by a link. What names `/proc` openly was judged by its plan.
 pub(super) fn refuse_hidden_proc(root: &OwnedFd, named: &Path, target: &OwnedFd) -> Result<(), StepError> {
     let subject = named.display().to_string();
-    if named.starts_with("/proc") || !is_proc(target).during(Step::Mount, &subject)? {
+    if named.starts_with("/proc") || !is_proc(target) {
         return Ok(());
     }
     let own = match root.open_inside(Path::new("/proc"), OFlags::PATH) {
@@ -48,8 +45,4 @@ pub(super) fn refuse_hidden_proc(root: &OwnedFd, named: &Path, target: &OwnedFd)
     // another proc file system, say the host's, brought along as a volume, is the person's own affair
     let (own, target) = (fstat(&own).during(Step::Mount, &subject)?, fstat(target).during(Step::Mount, &subject)?);
     if own.st_dev == target.st_dev { Err(StepError::refused(Step::MountInProc, subject)) } else { Ok(()) }
-}
-
-fn is_proc(of: &OwnedFd) -> Result<bool, Errno> {
-    Ok(u32::try_from(fstatfs(of)?.f_type).is_ok_and(|kind| kind == PROC))
 }

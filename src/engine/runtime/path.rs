@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, mkdirat, openat, openat2, readlinkat, statat,
+};
 use rustix::io::Errno;
 
 use super::{Step, StepError};
@@ -61,6 +63,8 @@ fn ensure_within(root: &OwnedFd, path: &Path, leaf: Leaf, links_left: u32) -> Re
     };
     match made {
         Ok(()) => root.open_inside(path, OFlags::PATH),
+        // not a link one may follow by its text: where it leads is for the kernel to say, and that was refused
+        Err(Errno::EXIST) if is_proc(&parent) => Err(Errno::LOOP),
         Err(Errno::EXIST) if is_link(&parent, name) => {
             // a link to something that is missing: make what it points to
             let target = PathBuf::from(std::ffi::OsString::from(
@@ -71,6 +75,12 @@ fn ensure_within(root: &OwnedFd, path: &Path, leaf: Leaf, links_left: u32) -> Re
         Err(Errno::EXIST) => root.open_inside(path, OFlags::PATH),
         Err(errno) => Err(errno),
     }
+}
+
+/// Whether it is on a proc file system.
+pub(super) fn is_proc(file: &OwnedFd) -> bool {
+    // PROC_SUPER_MAGIC (include/uapi/linux/magic.h)
+    fstatfs(file).is_ok_and(|system| u32::try_from(system.f_type).is_ok_and(|kind| kind == 0x9fa0))
 }
 
 fn is_link(parent: &OwnedFd, name: &std::ffi::OsStr) -> bool {

@@ -150,6 +150,9 @@ impl StepError {
 
     /// What could help, where that can be known.
     pub fn advice(&self) -> Option<&'static str> {
+        if self.errno == 0 {
+            return None; // it was not the kernel that refused, and 0 is no errno to ask about
+        }
         let errno = Errno::from_raw_os_error(self.errno);
         match (self.step, errno) {
             (Step::Rlimit, Errno::PERM) => {
@@ -299,6 +302,12 @@ mod tests {
     fn a_missing_privilege_is_named() {
         let error = StepError::new(Step::Rlimit, Errno::PERM, "nofile=9:9");
         assert!(error.to_string().contains("CAP_SYS_RESOURCE"), "{error}");
+    }
+
+    #[test]
+    fn a_refusal_of_our_own_has_words_too() {
+        let error = StepError::refused(Step::Terminal, "/dev/pts/ptmx: not a terminal master");
+        check(error, 128, "make terminal /dev/pts/ptmx: not a terminal master");
     }
 
     #[test]
