@@ -80,6 +80,7 @@ impl Yard {
             stdin: StdinMode::Closed,
             exit_path: at("state/exit.json"),
             dns: None,
+            restart: None,
         };
         Self { spec, folder, bundle }
     }

@@ -153,6 +153,7 @@ impl<'a> Sandbox<'a> {
             stdin: StdinMode::Closed,
             exit_path: self.bundle.join("exit.json"),
             dns: None,
+            restart: None,
         };
         let shim = Shim::spawn(&self.runner.shim, &self.bundle, &spec, netns).await?;
         self.shim = Some(shim.clone());

@@ -17,7 +17,8 @@ use super::exec_table::ExecTable;
 use super::index::Index;
 use super::live::Container;
 use super::record::ContainerRecord;
-use super::restart::starts_with_engine;
+use super::monitor::exit_of;
+use super::restart::{policy_of, starts_with_engine};
 use super::room::{Room, Rooms, at_once, remove_folder};
 use super::state::{Alive, State};
 use crate::engine::EngineError;
@@ -123,7 +124,8 @@ impl Room {
             }
         };
         let Some(shim) = shim else {
-            if record.state.alive().is_none() {
+            // One that waits for a restart by its engine has no shim and is at rest.
+            if !record.state.is_running() || (is_between_runs(&record) && !container.folder.bundle.exists()) {
                 return Met::AtRest;
             }
             let left = read_record::<ExitRecord>(&container.folder.exit()).ok().flatten();
@@ -138,11 +140,18 @@ impl Room {
             self.take_back(container, &record).await;
             return Met::AtRest;
         };
-        let alive = Alive { pid: hello.init_pid, started_at, oom_killed: false };
-        let is_on_record = record.state.alive().is_some_and(|known| known.pid == hello.init_pid);
+        let is_on_record = hello.between_runs.is_none()
+            && record.restart_count == hello.restarts
+            && record.state.alive().is_some_and(|known| known.pid == hello.init_pid);
         if !is_on_record {
+            let alive = Alive { pid: hello.init_pid, started_at, oom_killed: hello.oom_killed };
+            let state = match hello.between_runs.clone() {
+                Some(left) => State::Restarting { exit: exit_of(left, started_at) },
+                None => State::Running(alive),
+            };
             let noted = container.change(|record| {
-                record.state = State::Running(alive);
+                record.state = state;
+                record.restart_count = record.restart_count.max(hello.restarts);
                 Ok(())
             });
             if let Err(error) = noted.await {
@@ -201,12 +210,16 @@ impl Room {
     fn start_with_engine(self: &Arc<Self>, container: &Arc<Container>) {
         let record = container.record();
         match &record.state {
-            State::Restarting { .. } => self.restart_later(container, Duration::from_millis(100)),
+            // With a shim, or since a moment ago, somebody sees to it.
+            State::Restarting { .. } if container.shim().is_none() && container.last_pause().is_zero() => {
+                self.restart_later(container, Duration::from_millis(100));
+            }
             State::Exited { exit }
                 if !record.is_auto_removed()
                     && starts_with_engine(
-                        record.host_config.restart_policy.as_ref(),
+                        policy_of(record.host_config.restart_policy.as_ref()),
                         exit.code,
+                        record.restart_count,
                         record.is_stopped_by_person,
                     ) =>
             {
@@ -225,6 +238,10 @@ impl Room {
             _ => {}
         }
     }
+}
+
+fn is_between_runs(record: &ContainerRecord) -> bool {
+    matches!(record.state, State::Restarting { .. })
 }
 
 /// How a container was found.

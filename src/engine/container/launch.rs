@@ -16,6 +16,7 @@ use super::create::disk;
 use super::live::{Container, Intent};
 use super::log_options::log_spec;
 use super::record::{ContainerRecord, NetworkPlace};
+use super::restart::policy_of;
 use super::room::{Room, remove_folder};
 use super::state::{Alive, Exit, StartFailure, State, not_running};
 use crate::engine::EngineError;
@@ -26,7 +27,8 @@ use crate::engine::network::files::{
 use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
 use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput};
-use crate::engine::shim::{Shim, ShimError, ShimSpec, StdinMode, VERSION};
+use crate::engine::shim::{RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION};
+use crate::engine::store::remove_record;
 use crate::engine::volume::MountedPoint;
 
 /// The files every container gets from us.
@@ -130,6 +132,10 @@ impl Room {
             host: &self.rooms.host,
             peers: self.peers(&record)?,
         })?;
+        let restart = plan.stands_alone().then(|| RestartSpec {
+            policy: policy_of(record.host_config.restart_policy.as_ref()),
+            count: restart_count,
+        });
         let spec = ShimSpec {
             version: VERSION,
             plan,
@@ -140,6 +146,7 @@ impl Room {
                 let servers = upstreams(ResolverKind::Embedded, &HostResolver::read(), dns_settings(&record));
                 self.rooms.networks.dns_config(&record.id, servers)
             }),
+            restart,
         };
         let shim = Shim::spawn(&self.rooms.binary, &container.folder.bundle, &spec, sandbox.netns).await?;
         acquired.shim = Some(shim.clone());
@@ -182,10 +189,12 @@ impl Room {
     }
 
     async fn make_bundle(&self, container: &Container) -> Result<(), EngineError> {
-        let (bundle, exit) = (container.folder.bundle.clone(), container.folder.exit());
+        let (bundle, files) = (container.folder.bundle.clone(), container.folder.clone());
         Self::blocking(move || {
             remove_folder(&bundle).map_err(disk("clear the container's run folder"))?;
-            crate::engine::store::remove_record(&exit).map_err(|error| EngineError::system(error.to_string()))?;
+            for left in [files.exit(), files.restarts()] {
+                remove_record(&left).map_err(|error| EngineError::system(error.to_string()))?;
+            }
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)

@@ -15,7 +15,7 @@ use super::signal::{SIGKILL, SIGTERM, parse_signal};
 use super::state::State;
 use crate::engine::EngineError;
 use crate::engine::error::ErrorKind;
-use crate::engine::shim::{ShimError, Target};
+use crate::engine::shim::{Asked, ShimError, Target};
 
 /// How long a stop waits where nothing else is said (Docker's default).
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +27,9 @@ impl Room {
     pub async fn start(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
         let container = self.index.find(id)?;
         let _verb = container.verb.lock().await;
+        if matches!(container.record().state, State::Restarting { .. }) {
+            return Err(EngineError::new(ErrorKind::NotModified, "container is already running"));
+        }
         let started = self.launch(&container, 0).await;
         if let Err(error) = &started {
             let record = container.record();
@@ -81,10 +84,10 @@ impl Room {
         intent: Intent,
     ) -> Result<(), EngineError> {
         let record = container.record();
-        if matches!(record.state, State::Restarting { .. }) {
+        if matches!(record.state, State::Restarting { .. }) && container.shim().is_none() {
             return self.give_up_restart(container, intent).await;
         }
-        container.intend(intent);
+        self.end_for_good(container, intent).await;
         let signal = match options.signal.as_deref().filter(|signal| !signal.is_empty()) {
             Some(signal) => parse_signal(signal)?,
             None => stop_signal(&record),
@@ -99,6 +102,16 @@ impl Room {
             StopTimeout::After(grace) => tokio::time::timeout(grace, container.settled()).await.is_ok(),
         };
         if ended { Ok(()) } else { self.kill_and_wait(container).await }
+    }
+
+    /// Says why the next exit will happen, to the shim, too: its restart policy shall not undo it.
+    pub async fn end_for_good(&self, container: &Container, intent: Intent) {
+        container.intend(intent);
+        let Some(shim) = container.shim() else { return };
+        let why = if intent == Intent::Restart { Asked::ToStartAnew } else { Asked::ToStop };
+        if let Err(error) = shim.last_run(why).await {
+            tracing::debug!(container = container.id, %error, "its shim knows no restart policy, or is gone");
+        }
     }
 
     async fn give_up_restart(&self, container: &Container, intent: Intent) -> Result<(), EngineError> {
@@ -124,11 +137,12 @@ impl Room {
         let _verb = container.verb.lock().await;
         let record = container.record();
         if matches!(record.state, State::Restarting { .. }) {
-            return self.give_up_restart(&container, Intent::Stop).await;
+            let options = StopOptions { timeout: Some(StopTimeout::After(Duration::ZERO)), ..StopOptions::default() };
+            return self.stop_locked(&container, &options, Intent::Stop).await.map_err(refuse);
         }
         record.state.may_signal(&container.id).map_err(refuse)?;
         if signal == SIGKILL || signal == stop_signal(&record) || signal == SIGTERM {
-            container.intend(Intent::Stop);
+            self.end_for_good(&container, Intent::Stop).await;
         }
         if signal == SIGKILL {
             return self.kill_and_wait(&container).await.map_err(refuse);
@@ -142,8 +156,9 @@ impl Room {
             return Err(super::state::not_running(&container.id));
         };
         match shim.signal(Target::Init, signal).await {
+            Ok(()) => {}
             // It ended meanwhile: what the signal was for has happened.
-            Ok(()) | Err(ShimError::NoSuchTarget { .. } | ShimError::State { .. } | ShimError::Gone { .. }) => {}
+            Err(ShimError::NoSuchTarget { .. } | ShimError::State { .. } | ShimError::Gone { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         container.publish(&self.rooms.events, "kill", [("signal", signal.to_string())]);
@@ -274,7 +289,8 @@ impl Room {
                 .wait_for(|pulse| {
                     pulse.is_removed
                         || match condition {
-                            WaitCondition::NotRunning => !pulse.is_running,
+                            // A restarting container has stopped once: dockerd tells those who wait for it.
+                            WaitCondition::NotRunning => !pulse.is_running || pulse.exits > exits,
                             WaitCondition::NextExit => pulse.exits > exits,
                             WaitCondition::Removed => false,
                         }

@@ -21,6 +21,7 @@ use super::state::State;
 use crate::engine::image::ImageId;
 use crate::engine::layer::ChainId;
 use crate::engine::network::Endpoint;
+use crate::engine::shim::RestartNote;
 use crate::engine::volume::MountedPoint;
 
 /// The version of the record that this build writes.
@@ -155,6 +156,11 @@ impl Folder {
     /// How it last ended.
     pub fn exit(&self) -> PathBuf {
         self.state.join("exit.json")
+    }
+
+    /// How often its shim restarted it.
+    pub fn restarts(&self) -> PathBuf {
+        self.state.join(RestartNote::FILE)
     }
 
     /// Its log.

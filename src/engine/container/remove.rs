@@ -3,13 +3,14 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard_stubs::models as docker;
 use jiff::Timestamp;
 
 use super::create::disk;
 use super::live::{Container, Intent};
-use super::options::RemoveContainer;
+use super::options::{RemoveContainer, StopOptions, StopTimeout};
 use super::room::Room;
 use super::state::State;
 use crate::engine::EngineError;
@@ -94,10 +95,10 @@ impl Room {
 
     async fn kill_for_removal(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         if matches!(container.record().state, State::Restarting { .. }) {
-            let options = super::options::StopOptions::default();
+            let options = StopOptions { timeout: Some(StopTimeout::After(Duration::ZERO)), ..StopOptions::default() };
             return self.stop_locked(container, &options, Intent::Stop).await;
         }
-        container.intend(Intent::Stop);
+        self.end_for_good(container, Intent::Stop).await;
         self.kill_and_wait(container).await.map_err(|error| {
             EngineError::conflict(format!(
                 "cannot remove container \"/{}\": could not kill container: {error}",

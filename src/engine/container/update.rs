@@ -1,13 +1,19 @@
 //! Changing a container's limits and restart policy, also while it runs.
 
+use std::path::Path;
+
 use bollard_stubs::models as docker;
 
+use super::live::Container;
+use super::restart::policy_of;
 use super::room::Room;
 use super::state::State;
 use super::validate;
 use crate::engine::EngineError;
 use crate::engine::oci::{Limits, limits as oci_limits};
 use crate::engine::runtime::HostFacts;
+use crate::engine::shim::{Bundle, RestartPolicy, ShimSpec};
+use crate::engine::store::{RecordError, read_record, write_volatile_record};
 
 impl Room {
     /// `POST /containers/{id}/update`.
@@ -61,9 +67,41 @@ impl Room {
                 Ok(())
             })
             .await?;
+        self.tell_shim(&container).await;
         container.publish(&self.rooms.events, "update", []);
         Ok(docker::ContainerUpdateResponse { warnings: Some(Vec::new()) })
     }
+}
+
+impl Room {
+    /// A shim restarts its container by itself: it has to know the policy and the limits for that.
+    async fn tell_shim(&self, container: &Container) {
+        let Some(shim) = container.shim() else { return };
+        let record = container.record();
+        let policy = policy_of(record.host_config.restart_policy.as_ref());
+        if let Err(error) = shim.set_restart_policy(policy).await {
+            tracing::debug!(container = container.id, %error, "its engine applies the restart policy");
+            return;
+        }
+        let path = Bundle::new(&container.folder.bundle).spec();
+        let limits = oci_limits(&record.host_config, &self.rooms.host);
+        let noted = Self::blocking(move || note_limits(&path, policy, limits?)).await;
+        if let Err(error) = noted {
+            tracing::warn!(container = container.id, %error, "its next restart has the old limits");
+        }
+    }
+}
+
+/// Changes what the shim reads before it restarts the container. The rules for devices stay.
+fn note_limits(path: &Path, policy: RestartPolicy, limits: Limits) -> Result<(), EngineError> {
+    let failed = |error: RecordError| EngineError::system(error.to_string()).because(error);
+    let Some(mut spec) = read_record::<ShimSpec>(path).map_err(failed)? else { return Ok(()) };
+    let devices = spec.plan.cgroup.limits.devices.take();
+    spec.plan.cgroup.limits = Limits { devices, ..limits };
+    if let Some(restart) = &mut spec.restart {
+        restart.policy = policy;
+    }
+    write_volatile_record(path, &spec).map_err(failed)
 }
 
 /// The host configuration with what the update names; zero and empty mean: not named, as in Docker.

@@ -55,6 +55,14 @@ pub struct HookPlan {
     pub start_container: Vec<Hook>,
 }
 
+impl LaunchPlan {
+    /// Whether it can be carried out again at any time: one that joins another process's namespaces needs that process.
+    pub fn stands_alone(&self) -> bool {
+        let NamespacePlan { net, pid, ipc, .. } = &self.namespaces;
+        !matches!(net, NetNs::JoinPid(_)) && !matches!(pid, PidNs::JoinPid(_)) && !matches!(ipc, IpcNs::JoinPid(_))
+    }
+}
+
 /// What becomes the container's `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

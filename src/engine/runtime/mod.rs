@@ -24,7 +24,7 @@ mod talk;
 mod terminal;
 mod user;
 
-pub use cgroup::{CgroupStats, Cgroups};
+pub use cgroup::{CgroupStats, Cgroups, OomSource};
 pub use hooks::run_hook;
 pub use host::HostFacts;
 pub use launch::{Created, ExecTarget, Running, Stdio, create, create_with_hooks, exec};

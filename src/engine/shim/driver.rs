@@ -29,6 +29,9 @@ struct State {
     /// Whether the shim may end without that being news: its container never ran, or its end was told.
     is_dismissed: bool,
     subscribers: Vec<mpsc::UnboundedSender<ShimEvent>>,
+    /// What happened before anybody subscribed: a container may have ended and started again by then.
+    untold: Vec<ShimEvent>,
+    was_subscribed: bool,
     execs: HashMap<String, oneshot::Sender<i64>>,
 }
 
@@ -56,6 +59,10 @@ impl Shared {
     pub(super) fn subscribe(&self) -> ShimEvents {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
+        state.was_subscribed = true;
+        for event in std::mem::take(&mut state.untold) {
+            let _ = sender.send(event);
+        }
         match &state.end {
             Some(end) => drop(sender.send(end.clone())),
             None if state.is_dismissed => {}
@@ -93,8 +100,13 @@ impl Shared {
             // Nobody may be interested any more.
             let _ = waiting.send(*code);
         }
+        let is_last = matches!(event, ShimEvent::Exited(_) | ShimEvent::Gone);
+        if !state.was_subscribed && !is_last {
+            state.untold.push(event);
+            return;
+        }
         state.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
-        if matches!(event, ShimEvent::Exited(_) | ShimEvent::Gone) {
+        if is_last {
             state.end = Some(event);
             state.subscribers.clear();
             state.execs.clear();

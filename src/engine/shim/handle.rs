@@ -20,6 +20,7 @@ use super::binary::ShimBinary;
 use super::driver::{Command, Driver, Shared, ShimEvents};
 use super::error::ShimError;
 use super::protocol::{self, Answer, Attach, ExecRequest, Hello, Message, Request, ShimEvent, Target, Verb};
+use super::restart::{Asked, RestartPolicy};
 use super::spec::{Bundle, ExitRecord, ProcessIdentity, ShimSpec};
 use crate::engine::oci::ConsoleSize;
 use crate::engine::store;
@@ -210,6 +211,22 @@ impl Shim {
     /// [`ShimError::NoSuchTarget`] where it is not there (any more).
     pub async fn signal(&self, target: Target, signal: i32) -> Result<(), ShimError> {
         self.ask_done(Verb::Signal { target, signal }).await
+    }
+
+    /// Makes the run under way the last one: the restart policy does not apply at its end.
+    ///
+    /// # Errors
+    /// [`ShimError`] where the shim is gone or too old to know restart policies.
+    pub async fn last_run(&self, why: Asked) -> Result<(), ShimError> {
+        self.ask_done(Verb::LastRun(why)).await
+    }
+
+    /// Changes the restart policy for the next end.
+    ///
+    /// # Errors
+    /// [`ShimError::State`] where the shim does not apply one.
+    pub async fn set_restart_policy(&self, policy: RestartPolicy) -> Result<(), ShimError> {
+        self.ask_done(Verb::SetRestartPolicy(policy)).await
     }
 
     /// What happens from now on. How it ended (`Exited` or `Gone`) comes even if that was before this call.

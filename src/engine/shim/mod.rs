@@ -14,6 +14,7 @@ mod handle;
 pub mod logs;
 pub mod process;
 pub mod protocol;
+mod restart;
 mod spec;
 
 pub use binary::ShimBinary;
@@ -21,4 +22,5 @@ pub use driver::ShimEvents;
 pub use error::ShimError;
 pub use handle::{ExecStarted, Shim, Started};
 pub use protocol::{Attach, ExecRequest, Hello, RunningExec, ShimEvent, Target};
-pub use spec::{Bundle, ExitRecord, LogDriver, LogSpec, ProcessIdentity, ShimSpec, StdinMode, VERSION};
+pub use restart::{Asked, RestartPolicy, pause_after};
+pub use spec::{Bundle, Decided, ExitRecord, RestartNote, RestartSpec, LogDriver, LogSpec, ProcessIdentity, ShimSpec, StdinMode, VERSION};

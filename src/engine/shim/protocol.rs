@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::restart::{Asked, RestartPolicy};
 use super::spec::{ExitRecord, ProcessIdentity};
 use crate::engine::oci::{ConsoleSize, ProcessPlan};
 
@@ -55,6 +56,10 @@ pub enum Verb {
         /// The kernel's number.
         signal: i32,
     },
+    /// Makes the run under way the last one, whatever the restart policy says; one that waits for its restart is over at once.
+    LastRun(Asked),
+    /// Changes the restart policy. Refused where the engine applies it.
+    SetRestartPolicy(RestartPolicy),
 }
 
 /// Which process of the container.
@@ -170,6 +175,15 @@ pub struct Hello {
     /// The execs that are running.
     #[serde(default)]
     pub execs: Vec<RunningExec>,
+    /// How often its restart policy started it again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How its last run ended, if it waits for its restart.
+    #[serde(default)]
+    pub between_runs: Option<ExitRecord>,
+    /// Whether the kernel killed a process of this run for want of memory.
+    #[serde(default)]
+    pub oom_killed: bool,
 }
 
 /// An exec that an engine may have forgotten in a crash.
@@ -227,9 +241,19 @@ pub enum ShimEvent {
         /// Its exit status, or 128 plus the signal.
         code: i64,
     },
-    /// The kernel killed a process of the container for want of memory. Not sent by this version, which says so in the
-    /// exit record only.
+    /// The kernel killed a process of the container for want of memory. Told when it happens; the exit record says it once more.
     Oom,
+    /// A run ended, its output is in the log to the last byte, and the container will be started again.
+    Restarting(ExitRecord),
+    /// It runs again.
+    Restarted {
+        /// Its new first process as the host sees it.
+        pid: u32,
+        /// When that was let go.
+        started_at: Timestamp,
+        /// How often it was restarted, this time included.
+        restarts: u32,
+    },
     /// The shim died without a word. Never on the wire: the engine's handle says so.
     Gone,
 }
@@ -361,6 +385,18 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.push(&[0xff; 8]);
         assert!(matches!(decoder.next_message(), Err(ProtocolError::TooLong { .. })));
+    }
+
+    #[test]
+    fn what_the_first_shims_said_is_understood() {
+        let hello = r#"{"ok":{"id":0,"answer":{"hello":{"version":1,"shim":{"pid":7,"start_ticks":9},"init_pid":8}}}}"#;
+        let Message::Ok { answer: Answer::Hello(hello), .. } = serde_json::from_str(hello).unwrap() else {
+            panic!("a hello")
+        };
+        assert_eq!((hello.init_pid, hello.restarts, hello.between_runs), (8, 0, None));
+        let exited = r#"{"event":{"exited":{"code":3,"finished_at":"2026-01-01T00:00:00Z"}}}"#;
+        let Message::Event(ShimEvent::Exited(exit)) = serde_json::from_str(exited).unwrap() else { panic!("an end") };
+        assert_eq!(exit.decided, super::super::spec::Decided::NotHere, "older shims leave restarts to the engine");
     }
 
     #[test]

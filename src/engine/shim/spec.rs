@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::restart::RestartPolicy;
 use crate::engine::network::dns::DnsConfig;
 use crate::engine::oci::LaunchPlan;
 
@@ -33,6 +34,39 @@ pub struct ShimSpec {
     /// The resolver to run at 127.0.0.11 in its network namespace, which then has to be handed over at the spawn.
     #[serde(default)]
     pub dns: Option<DnsConfig>,
+    /// The restart policy that the shim is to apply; `None` leaves that to the engine.
+    #[serde(default)]
+    pub restart: Option<RestartSpec>,
+}
+
+impl ShimSpec {
+    /// Where the [`RestartNote`] goes: beside the exit record.
+    pub fn restart_note(&self) -> PathBuf {
+        self.exit_path.with_file_name(RestartNote::FILE)
+    }
+}
+
+/// What a shim has to know to restart its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartSpec {
+    /// When to restart it.
+    pub policy: RestartPolicy,
+    /// How often it was restarted before this shim.
+    #[serde(default)]
+    pub count: u32,
+}
+
+/// How often a container was restarted, on disk for an engine that finds the shim dead. The exit record can't say so: it is
+/// the last word, and there is none yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartNote {
+    /// So often.
+    pub count: u32,
+}
+
+impl RestartNote {
+    /// Its name in the container's state folder.
+    pub const FILE: &'static str = "restarts.json";
 }
 
 /// The log of one container.
@@ -133,6 +167,28 @@ pub struct ExitRecord {
     /// What went wrong on the way out, such as a log that could not be written.
     #[serde(default)]
     pub error: Option<String>,
+    /// What the shim made of the restart policy.
+    #[serde(default)]
+    pub decided: Decided,
+    /// How often the shim and its predecessors restarted it.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+/// Whether a container that ended is to stay so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decided {
+    /// Its shim was not told to decide: the engine does.
+    #[default]
+    NotHere,
+    /// The policy leaves it be, or its restart failed.
+    LeftAlone,
+    /// A person stopped it.
+    StoppedByPerson,
+    /// A newer shim's reason.
+    #[serde(other)]
+    Other,
 }
 
 /// Which process is the shim: a process ID alone may have been given to another one since.

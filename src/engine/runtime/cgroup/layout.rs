@@ -126,6 +126,11 @@ impl CgroupLayout {
         }
     }
 
+    /// Whether memory is version 1's.
+    pub fn controls_memory_by_v1(&self) -> bool {
+        matches!(self.controller("memory"), Controller::V1(_))
+    }
+
     /// How the versions are mixed.
     pub fn mode(&self) -> CgroupMode {
         match (self.v1.iter().any(|hierarchy| !hierarchy.controllers.is_empty()), &self.v2) {

@@ -245,6 +245,25 @@ impl Cgroups {
         Ok(read::keyed(&read_file(&events)?).get("oom_kill").copied().unwrap_or(0))
     }
 
+    /// Where the kernel tells of OOM kills; `None` without a memory controller.
+    pub fn oom_source(&self, path: &str) -> Option<OomSource> {
+        match self.layout.controller("memory") {
+            Controller::V1(mount) => Some(OomSource::V1(mount.join(path))),
+            Controller::V2(root) => Some(OomSource::V2(root.join(path).join("memory.events"))),
+            Controller::Absent => None,
+        }
+    }
+
+    /// Whether its processes stand still.
+    pub fn is_frozen(&self, path: &str) -> bool {
+        let (file, frozen) = match self.freezer(path) {
+            Freezer::V2(directory) => (directory.join("cgroup.freeze"), "1"),
+            Freezer::V1(directory) => (directory.join("freezer.state"), "FROZEN"),
+            Freezer::Absent => return false,
+        };
+        read_file(&file).is_ok_and(|state| state.trim() == frozen)
+    }
+
     /// Removes it from every hierarchy where nothing is in it or below it.
     pub fn remove_if_empty(&self, path: &str) {
         let roots = self.layout.v1.iter().map(|hierarchy| &hierarchy.mount).chain(&self.layout.v2);
@@ -260,6 +279,15 @@ impl Cgroups {
         let results: Vec<_> = roots.map(|root| remove_directory(&root.join(path), until)).collect();
         results.into_iter().collect() // every one is tried, the first failure is told
     }
+}
+
+/// Where the kernel tells of OOM kills in a cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OomSource {
+    /// The cgroup's folder in the memory hierarchy, which has `memory.oom_control` and `cgroup.event_control`.
+    V1(PathBuf),
+    /// The file `memory.events`.
+    V2(PathBuf),
 }
 
 enum Freezer {

@@ -31,9 +31,12 @@ const CONTROL_LINGER_LIMIT: Duration = Duration::from_secs(10);
 impl Keeper {
     /// The first process is dead.
     pub(super) fn begin_ending(&mut self, end: End) {
-        let Phase::Running { started_at } = self.phase else { return };
-        let deadline = Instant::now() + DRAIN_LIMIT;
-        self.phase = Phase::Ending { started_at, end, finished_at: Timestamp::now(), deadline };
+        let Phase::Running { started_at, since } = self.phase else { return };
+        let now = Instant::now();
+        let (deadline, ran) = (now + DRAIN_LIMIT, now.duration_since(since));
+        // The kernel's word on a kill for want of memory may still lie in the descriptor.
+        self.hear_of_oom_at_end();
+        self.phase = Phase::Ending { started_at, ran, end, finished_at: Timestamp::now(), deadline };
         if self.facts.has_foreign_pids {
             self.kill_group();
         }
@@ -41,7 +44,7 @@ impl Keeper {
 
     /// Goes on with an ending as far as it goes.
     pub(super) fn settle_ending(&mut self) {
-        let Phase::Ending { started_at, end, finished_at, deadline } = self.phase else { return };
+        let Phase::Ending { started_at, ran, end, finished_at, deadline } = self.phase else { return };
         // Nobody is left to be stalled by a slow attacher, so all goes to their queues: at most what a pipe holds.
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             while self.read_output(INIT, stream) == Read::Bytes {}
@@ -59,11 +62,19 @@ impl Keeper {
         let exit = ExitRecord {
             code: end.code,
             signal: end.signal,
-            oom_killed: self.was_oom_killed(),
+            oom_killed: self.count_oom_kills() > 0,
             started_at: Some(started_at),
             finished_at,
             error: self.log.as_ref().and_then(|log| log.error()).map(str::to_owned),
+            decided: self.decided(),
+            restarts: self.restart_count(),
         };
+        self.after_run(exit, ran);
+    }
+
+    /// The container is over: `exit` is the last word.
+    pub(super) fn finish(&mut self, mut exit: ExitRecord) {
+        exit.decided = self.decided();
         if let Err(error) = store::write_volatile_record(&self.facts.exit_path, &exit) {
             // The engine hears it all the same, and this is where it looks when it does not.
             eprintln!("boxyard shim: {error}");
@@ -118,10 +129,7 @@ impl Keeper {
 
     /// Gives cgroup, socket and pid file back, so that the container can be started anew from here on.
     fn leave_bundle(&mut self) {
-        let cgroup = &self.facts.cgroup;
-        if let Err(error) = Cgroups::new(cgroup.layout.clone()).remove(&cgroup.path) {
-            eprintln!("boxyard shim: {error}");
-        }
+        self.drop_cgroup();
         if let Some(listener) = self.listener.take() {
             let _ = self.reactor.set(Source::Listener, &listener, None);
         }
@@ -138,9 +146,27 @@ impl Keeper {
         }
     }
 
-    fn was_oom_killed(&self) -> bool {
+    /// How many of this run's processes the OOM killer took.
+    pub(super) fn count_oom_kills(&self) -> u64 {
         let cgroup = &self.facts.cgroup;
-        Cgroups::new(cgroup.layout.clone()).oom_kills(&cgroup.path).is_ok_and(|count| count > 0)
+        Cgroups::new(cgroup.layout.clone()).oom_kills(&cgroup.path).unwrap_or(0)
+    }
+
+    fn hear_of_oom_at_end(&mut self) {
+        let kills = self.count_oom_kills();
+        if kills > 0 && self.oom_kills == 0 {
+            self.oom_kills = kills;
+            self.announce(&ShimEvent::Oom);
+        }
+    }
+
+    /// Removes the cgroup of a run that is over.
+    pub(super) fn drop_cgroup(&mut self) {
+        self.drop_oom_watch();
+        let cgroup = &self.facts.cgroup;
+        if let Err(error) = Cgroups::new(cgroup.layout.clone()).remove(&cgroup.path) {
+            eprintln!("boxyard shim: {error}");
+        }
     }
 
     fn finish_attachers_of(&mut self, number: Number) {

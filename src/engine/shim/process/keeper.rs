@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::Prepared;
 use super::member::{End, Ends, Member};
+use super::oom::OomWatch;
 use super::peer::{Peer, Role};
 use super::reactor::{Interest, Number, Reactor, Ready, Source};
 use crate::engine::network::dns;
@@ -20,6 +21,7 @@ use crate::engine::oci::{CgroupPlan, PidNs};
 use crate::engine::runtime::Created;
 use crate::engine::shim::logs::{Compression, LogWriter};
 use crate::engine::shim::protocol::{Answer, Hello, Message, RunningExec, ShimEvent, encode};
+use crate::engine::shim::restart::{Asked, Restarts};
 use crate::engine::shim::spec::{self, Bundle, ExitRecord, ProcessIdentity, StdinMode};
 use crate::sys::memory;
 
@@ -40,9 +42,11 @@ pub(super) enum Phase {
     /// Its first process is set up and waits. Since `alone_since` no engine is connected.
     Created { init: Created, ends: Ends, alone_since: Option<Instant> },
     /// It runs.
-    Running { started_at: Timestamp },
+    Running { started_at: Timestamp, since: Instant },
     /// Its first process is dead; what it wrote is being read, at most until `deadline`.
-    Ending { started_at: Timestamp, end: End, finished_at: Timestamp, deadline: Instant },
+    Ending { started_at: Timestamp, ran: Duration, end: End, finished_at: Timestamp, deadline: Instant },
+    /// It ended so and is started again at `until`.
+    Waiting { exit: ExitRecord, until: Instant },
     /// It is on record (if it ever ran), and who is still connected gets the rest.
     Over { exit: Option<ExitRecord>, since: Instant },
     /// Between two others, while one is turned into the other.
@@ -68,6 +72,13 @@ pub(super) struct Keeper {
     pub(super) log: Option<LogWriter>,
     pub(super) compression: Option<(u32, Compression)>,
     dns: Option<dns::Server>,
+    /// The network namespace, for the next run.
+    pub(super) netns: Option<OwnedFd>,
+    /// `None` where restarts are the engine's.
+    pub(super) restarts: Option<Restarts>,
+    pub(super) oom: Option<OomWatch>,
+    /// How many OOM kills of this run were told.
+    pub(super) oom_kills: u64,
     pub(super) buffer: Vec<u8>,
     /// Something happened since memory was given back.
     is_warm: bool,
@@ -88,7 +99,8 @@ pub(super) struct Facts {
 impl Keeper {
     /// Takes over a container that waits, and introduces itself on `control`.
     pub(super) fn new(bundle: Bundle, prepared: Prepared, control: UnixStream) -> io::Result<Self> {
-        let Prepared { identity, signals, listener, created, ends, log, dns, spec } = prepared;
+        let Prepared { identity, signals, listener, created, ends, log, dns, netns, spec } = prepared;
+        let restarts = spec.restart.map(|restart| Restarts::new(restart.policy, restart.count));
         let facts = Facts {
             init_pid: created.pid,
             is_terminal: spec.plan.process.tty,
@@ -112,6 +124,10 @@ impl Keeper {
             log,
             compression: None,
             dns,
+            netns,
+            restarts,
+            oom: None,
+            oom_kills: 0,
             buffer: vec![0; READ_SIZE],
             is_warm: true,
         };
@@ -176,6 +192,7 @@ impl Keeper {
             Source::End(_) => self.reap(),
             Source::Output(number, stream) => drop(self.read_output(number, stream)),
             Source::Input(number) => self.write_input(number, ready),
+            Source::Oom => self.hear_of_oom(),
             Source::Dns(number) => {
                 if let (Some(dns), Ok(fd)) = (&mut self.dns, i32::try_from(number)) {
                     dns.ready(fd);
@@ -225,6 +242,7 @@ impl Keeper {
                 Some(Signal::SIGCHLD) => self.reap(),
                 Some(signal @ (Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT)) => match &self.phase {
                     Phase::Created { .. } => self.discard(),
+                    Phase::Waiting { .. } => self.ask_for_end(Asked::ToStop),
                     _ => drop(self.signal_member(INIT, signal as i32)),
                 },
                 _ => {}
@@ -262,6 +280,7 @@ impl Keeper {
         let deadline = match &self.phase {
             Phase::Created { alone_since, .. } => alone_since.map(|since| since + ABANDONED_LIMIT),
             Phase::Ending { deadline, .. } => Some(*deadline),
+            Phase::Waiting { until, .. } => Some(*until),
             Phase::Over { .. } => Some(now + Duration::from_secs(1)),
             Phase::Running { .. } | Phase::Between => None,
         };
@@ -275,6 +294,11 @@ impl Keeper {
             && now >= *since + ABANDONED_LIMIT
         {
             self.discard();
+        }
+        if let Phase::Waiting { until, .. } = &self.phase
+            && now >= *until
+        {
+            self.restart();
         }
         if let Some(dns) = &mut self.dns
             && dns.next_timeout() == Some(Duration::ZERO)
@@ -300,7 +324,8 @@ impl Keeper {
 
     pub(super) fn hello(&self) -> Hello {
         let (started_at, exit) = match &self.phase {
-            Phase::Running { started_at } | Phase::Ending { started_at, .. } => (Some(*started_at), None),
+            Phase::Running { started_at, .. } | Phase::Ending { started_at, .. } => (Some(*started_at), None),
+            Phase::Waiting { exit, .. } => (exit.started_at, None),
             Phase::Over { exit, .. } => (exit.as_ref().and_then(|exit| exit.started_at), exit.clone()),
             Phase::Created { .. } | Phase::Between => (None, None),
         };
@@ -312,6 +337,12 @@ impl Keeper {
             started_at,
             exit,
             execs: self.members.values().filter_map(exec).collect(),
+            restarts: self.restart_count(),
+            between_runs: match &self.phase {
+                Phase::Waiting { exit, .. } => Some(exit.clone()),
+                _ => None,
+            },
+            oom_killed: self.oom_kills > 0,
         }
     }
 

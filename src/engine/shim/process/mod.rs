@@ -8,10 +8,12 @@
 mod ending;
 mod keeper;
 mod member;
+mod oom;
 mod outbox;
 mod peer;
 mod reactor;
 mod requests;
+mod runs;
 mod streams;
 
 use std::ffi::OsString;
@@ -111,6 +113,7 @@ struct Prepared {
     ends: Ends,
     log: Option<LogWriter>,
     dns: Option<dns::Server>,
+    netns: Option<OwnedFd>,
     spec: ShimSpec,
 }
 
@@ -144,7 +147,7 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
         code: error.exit_code(),
         message: error.docker_message(),
     })?;
-    Ok(Prepared { identity, signals, listener, created, ends, log, dns, spec })
+    Ok(Prepared { identity, signals, listener, created, ends, log, dns, netns, spec })
 }
 
 fn refusal(message: String) -> Refusal {

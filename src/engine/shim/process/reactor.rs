@@ -32,6 +32,8 @@ pub enum Source {
     Input(Number),
     /// One of the resolver's descriptors.
     Dns(Number),
+    /// The OOM killer was at work.
+    Oom,
 }
 
 impl Source {
@@ -45,6 +47,7 @@ impl Source {
             Self::Output(number, LogStream::Stderr) => (5, number),
             Self::Input(number) => (6, number),
             Self::Dns(number) => (7, number),
+            Self::Oom => (8, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -60,6 +63,7 @@ impl Source {
             5 => Self::Output(number, LogStream::Stderr),
             6 => Self::Input(number),
             7 => Self::Dns(number),
+            8 => Self::Oom,
             _ => return None,
         })
     }
@@ -211,6 +215,7 @@ mod tests {
             Source::Output(3, LogStream::Stderr),
             Source::Input(1),
             Source::Dns(2),
+            Source::Oom,
         ] {
             assert_eq!(Source::from_key(source.key()), Some(source));
         }

@@ -14,7 +14,6 @@ use crate::engine::runtime::{self, ExecTarget};
 use crate::engine::shim::protocol::{
     Answer, Attach, ExecRequest, Message, Refusal, RefusalKind, ShimEvent, Target, Verb, parse_request,
 };
-use crate::engine::shim::spec::StdinMode;
 use crate::sys::signal::pidfd_signal;
 
 /// What comes of a request.
@@ -100,6 +99,11 @@ impl Keeper {
             },
             Verb::Exec(request) => self.exec(*request),
             Verb::Resize { target, size } => done(self.resize(&target, size)),
+            Verb::LastRun(why) => {
+                self.ask_for_end(why);
+                Outcome::Answer(Answer::Done)
+            }
+            Verb::SetRestartPolicy(policy) => done(self.set_restart_policy(policy)),
             Verb::Signal { target, signal } => {
                 done(self.find(&target).and_then(|number| self.signal_member(number, signal)))
             }
@@ -113,34 +117,20 @@ impl Keeper {
         let Phase::Created { init, ends, .. } = std::mem::replace(&mut self.phase, Phase::Between) else {
             return Err(state("the container was started already"));
         };
-        let started_at = Timestamp::now();
-        let running = init.start().map_err(|error| {
+        let started = self.let_go(init, ends);
+        if started.is_err() {
             self.give_up();
-            Refusal { kind: RefusalKind::Start, code: error.exit_code(), message: error.docker_message() }
-        })?;
-        let member = Member::new(None, running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
-            self.reactor.set(Source::End(INIT), &member.pidfd, Some(Interest::READ))?;
-            Ok(member)
-        });
-        let mut member = member.map_err(|error| {
-            // Its handles are gone, and with them any way to know it; the cgroup still has it.
-            self.kill_group();
-            self.give_up();
-            system(format!("watch the container's first process: {error}"))
-        })?;
-        member.stdin.ends_with_attacher = self.facts.stdin == StdinMode::Once;
-        self.members.insert(INIT, member);
-        self.phase = Phase::Running { started_at };
-        let early = std::mem::take(&mut self.early_input);
-        self.feed(INIT, &early);
-        Ok(started_at)
+        }
+        started
     }
 
     fn attach(&mut self, wants: Attach) -> Result<Attached, Refusal> {
         let patience = match self.phase {
             Phase::Created { .. } => Patience::Wait,
             Phase::Running { .. } | Phase::Ending { .. } => Patience::Drop,
-            Phase::Over { .. } | Phase::Between => return Err(state("the container is not running")),
+            Phase::Waiting { .. } | Phase::Over { .. } | Phase::Between => {
+                return Err(state("the container is not running"));
+            }
         };
         Ok(attached(INIT, wants, self.facts.is_terminal, patience))
     }
@@ -254,7 +244,7 @@ fn attached(member: Number, wants: Attach, is_terminal: bool, patience: Patience
     }
 }
 
-fn state(message: &str) -> Refusal {
+pub(super) fn state(message: &str) -> Refusal {
     Refusal { kind: RefusalKind::State, code: 0, message: message.to_owned() }
 }
 
@@ -262,6 +252,6 @@ fn no_target(message: &str) -> Refusal {
     Refusal { kind: RefusalKind::NoSuchTarget, code: 0, message: message.to_owned() }
 }
 
-fn system(message: String) -> Refusal {
+pub(super) fn system(message: String) -> Refusal {
     Refusal { kind: RefusalKind::System, code: 128, message }
 }

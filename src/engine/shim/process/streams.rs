@@ -68,7 +68,11 @@ impl Keeper {
         let mut broken = Vec::new();
         for (peer_number, Peer { socket, outbox, role }) in &mut self.peers {
             let Role::Attached(attached) = role else { continue };
-            if attached.member != number || !attached.gets(stream) || attached.input == InputState::HungUp {
+            if attached.member != number
+                || attached.is_finishing
+                || !attached.gets(stream)
+                || attached.input == InputState::HungUp
+            {
                 continue;
             }
             let was_empty = outbox.is_empty();
@@ -259,6 +263,7 @@ impl Keeper {
 fn makes_wait(peer: &Peer, member: Number, stream: LogStream) -> bool {
     peer.attached().is_some_and(|attached| {
         attached.member == member
+            && !attached.is_finishing
             && attached.gets(stream)
             && attached.patience == Patience::Wait
             && peer.outbox.len() > attached.limit()
