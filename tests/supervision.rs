@@ -39,7 +39,9 @@ async fn log_file_has(yard: &Yard, id: &str, text: &str, count: usize) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{text:?} is not {count} times in the log"));
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .unwrap_or_else(|_| panic!("{text:?} is not {count} times in the log"));
 }
 
 fn status(found: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {

@@ -23,4 +23,7 @@ pub use error::ShimError;
 pub use handle::{ExecStarted, Shim, Started};
 pub use protocol::{Attach, ExecRequest, Hello, RunningExec, ShimEvent, Target};
 pub use restart::{Asked, RestartPolicy, pause_after};
-pub use spec::{Bundle, Decided, ExitRecord, RestartNote, RestartSpec, LogDriver, LogSpec, ProcessIdentity, ShimSpec, StdinMode, VERSION};
+pub use spec::{
+    Bundle, Decided, ExitRecord, LogDriver, LogSpec, ProcessIdentity, RestartNote, RestartSpec, ShimSpec, StdinMode,
+    VERSION,
+};

@@ -110,8 +110,7 @@ impl Keeper {
         let spec: ShimSpec = store::read_record(&path)
             .map_err(|error| system(error.to_string()))?
             .ok_or_else(|| system(format!("{} is missing", path.display())))?;
-        let (stdio, ends) =
-            stdio_of(&spec).map_err(|error| system(format!("make the container's pipes: {error}")))?;
+        let (stdio, ends) = stdio_of(&spec).map_err(|error| system(format!("make the container's pipes: {error}")))?;
         let netns = self.netns.as_ref().map(AsFd::as_fd);
         let init = runtime::create(&spec.plan, stdio, netns).map_err(|error| Refusal {
             kind: RefusalKind::Create,
