@@ -49,6 +49,10 @@ pub struct Roots {
     /// The engine's run root: its socket and what lives until a reboot
     #[arg(long, global = true, env = "BOXYARD_RUN", default_value = "/run/boxyard", hide_env_values = true)]
     pub run: PathBuf,
+
+    /// Give containers ids of their own on the host: default, USER[:GROUP] (of /etc/subuid, /etc/subgid) or FIRST+COUNT
+    #[arg(long, global = true, env = "BOXYARD_USERNS_REMAP", value_name = "IDS", hide_env_values = true)]
+    pub userns_remap: Option<String>,
 }
 
 /// What a process can be told to do.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::remap::Shift;
+
 /// The state root that has the plain names.
 pub const DEFAULT_ROOT: &str = "/var/lib/boxyard";
 /// Where sockets and the live containers' bundles are by default.
@@ -18,6 +20,7 @@ pub struct Instance {
     root: PathBuf,
     run: PathBuf,
     tag: Option<String>,
+    remap: Option<Shift>,
 }
 
 impl Instance {
@@ -27,7 +30,18 @@ impl Instance {
             let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
             hex::encode(&hash[..3])
         });
-        Self { root: root.to_owned(), run: run.to_owned(), tag }
+        Self { root: root.to_owned(), run: run.to_owned(), tag, remap: None }
+    }
+
+    /// The same, its containers having these ids of the host.
+    #[must_use]
+    pub fn with_remap(self, remap: Option<Shift>) -> Self {
+        Self { remap, ..self }
+    }
+
+    /// The ids its containers have on the host, where they are others than inside (`--userns-remap`).
+    pub fn remap(&self) -> Option<Shift> {
+        self.remap
     }
 
     /// The state root: images, layers, containers, volumes.

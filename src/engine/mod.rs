@@ -13,6 +13,7 @@ pub mod layer;
 pub mod network;
 pub mod oci;
 pub mod registry;
+pub mod remap;
 pub mod runtime;
 pub mod shim;
 pub mod store;

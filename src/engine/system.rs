@@ -35,6 +35,9 @@ impl Engine {
         if is_v2 {
             security.push("name=cgroupns".to_owned());
         }
+        if self.instance().remap().is_some() {
+            security.push("name=userns".to_owned());
+        }
         let mut warnings =
             if host.ipv4_forwarding { Vec::new() } else { vec!["WARNING: IPv4 forwarding is disabled".to_owned()] };
         warnings.extend(self.networks().warnings().await);

@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use boxyard::cli::{Arguments, Role, Roots};
 use boxyard::client::{Docker, HostChoice};
 use boxyard::engine::instance::Instance;
+use boxyard::engine::remap::Shift;
 
 use handover::Handover;
 
@@ -42,7 +43,9 @@ pub fn play(arguments: Arguments) -> ExitCode {
 /// The engine's identity, from paths as a person wrote them.
 fn instance(roots: &Roots) -> anyhow::Result<Instance> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| path.display().to_string());
-    Ok(Instance::new(&absolute(&roots.root)?, &absolute(&roots.run)?))
+    let setting = roots.userns_remap.as_deref().filter(|setting| !setting.is_empty());
+    let remap = setting.map(Shift::from_setting).transpose()?;
+    Ok(Instance::new(&absolute(&roots.root)?, &absolute(&roots.run)?).with_remap(remap))
 }
 
 /// Where the client leads.

@@ -10,3 +10,4 @@ pub mod readiness;
 pub mod rights;
 pub mod signal;
 pub mod spawn;
+pub mod userns;

@@ -33,6 +33,20 @@ pub struct Change {
 pub fn mount_setattr(mount: BorrowedFd<'_>, change: Change, recursive: bool) -> Result<(), Errno> {
     let attr =
         MountAttr { attr_set: change.set, attr_clr: change.clear, propagation: change.propagation, userns_fd: 0 };
+    set_attr(mount, &attr, recursive)
+}
+
+/// Sets attributes of which one refers to a user namespace.
+pub(super) fn change_mount(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    user_namespace: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let userns_fd = user_namespace.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
+    set_attr(mount, &MountAttr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd }, false)
+}
+
+fn set_attr(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and attr a mount_attr of the size given; both outlive the call.
     let result = unsafe {
@@ -41,7 +55,7 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, change: Change, recursive: bool) -> 
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };

@@ -40,7 +40,8 @@ struct CloneArgs {
 /// `CLONE_INTO_CGROUP` (include/uapi/linux/sched.h).
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Forks the process into new namespaces (`namespaces`: `CLONE_NEW*` bits) and, if given, into a version 2 cgroup.
+/// Forks the process into new namespaces (`namespaces`: `CLONE_NEW*` bits, and `CLONE_PARENT` for a sibling instead of
+/// a child) and, if given, into a version 2 cgroup.
 ///
 /// # Errors
 /// `EBUSY` if the caller has more than one thread, since the child would inherit locks nobody will release; else the
@@ -53,7 +54,8 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned,
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
         pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // a sibling's end is told as ours would be, and the kernel wants no other wish
+        exit_signal: if namespaces & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 },
         ..CloneArgs::default()
     };
     if let Some(cgroup) = cgroup {

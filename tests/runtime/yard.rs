@@ -176,6 +176,7 @@ fn plan(name: &str, stack: OverlayStack, host_config: &HostConfig) -> LaunchPlan
         cgroup_parent: format!("boxyard-test-{}", std::process::id()),
         host: &HostFacts::read(),
         peers: Peers::default(),
+        user: Default::default(),
     };
     oci::plan(&input).expect("a plan")
 }

@@ -72,6 +72,7 @@ impl Yard {
             cgroup_parent: format!("boxyard-shim-test-{}-{number}", std::process::id()),
             host: &HostFacts::read(),
             peers: Peers::default(),
+            user: Default::default(),
         });
         let spec = ShimSpec {
             version: VERSION,

@@ -76,13 +76,19 @@ pub struct Yard {
     network: NetworkThread,
     folder: TempDir,
     engine: Option<Child>,
+    serve: Vec<&'static str>,
 }
 
 impl Yard {
     /// A yard with a running engine.
     pub fn new() -> Self {
+        Self::serving(&[])
+    }
+
+    /// A yard whose engine runs with these flags.
+    pub fn serving(serve: &[&'static str]) -> Self {
         let folder = tempfile::Builder::new().prefix("yard-").tempdir_in("/tmp").unwrap();
-        let mut yard = Self { network: NetworkThread::new(), folder, engine: None };
+        let mut yard = Self { network: NetworkThread::new(), folder, engine: None, serve: serve.to_vec() };
         yard.start_engine();
         yard
     }
@@ -112,7 +118,7 @@ impl Yard {
     /// Starts the engine and waits until it says that it serves.
     pub fn start_engine(&mut self) {
         let mut command = self.command();
-        command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.arg("serve").args(&self.serve).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut engine = self.network.run(move || command.spawn().expect("boxyard serve starts"));
         let lines = BufReader::new(engine.stderr.take().unwrap());
         let (sender, answer) = mpsc::channel();
@@ -140,6 +146,13 @@ impl Yard {
         let links = self.network.run(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
         let names = links.lines().skip(2).filter_map(|line| line.split(':').next());
         names.map(|name| name.trim().to_owned()).filter(|name| name != "lo").collect()
+    }
+
+    /// Ends the engine and starts it again with these flags.
+    pub fn serve_with(&mut self, serve: &[&'static str]) {
+        self.stop_engine();
+        self.serve = serve.to_vec();
+        self.start_engine();
     }
 
     /// SIGKILL, no goodbye.

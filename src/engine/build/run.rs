@@ -22,9 +22,12 @@ use crate::engine::instance::Instance;
 use crate::engine::layer::OverlayStack;
 use crate::engine::network::files::{self, DnsSettings, HostResolver, Hosts, ResolverKind};
 use crate::engine::network::{Endpoint, EndpointRequest, NetworkMode, Networks};
-use crate::engine::oci::{MountPlan, NetNs, Peers, PlanInput, plan};
+use crate::engine::oci::{MountPlan, NetNs, Peers, PlanInput, UserNs, plan};
+use crate::engine::remap::Shift;
 use crate::engine::runtime::{Cgroups, HostFacts};
-use crate::engine::shim::{Attach, Bundle, LogSpec, Shim, ShimBinary, ShimSpec, StdinMode, Target, VERSION};
+use crate::engine::shim::{
+    Attach, Bundle, LogSpec, Shim, ShimBinary, ShimSpec, StdinMode, Target, VERSION, user_sandbox,
+};
 use crate::engine::store;
 
 /// The name that RUN steps see as their host's: always the same, so that it can't make a difference.
@@ -127,7 +130,8 @@ impl<'a> Sandbox<'a> {
             Some(mode) => NetworkMode::parse(mode),
             None => NetworkMode::parse(job.limits.network_mode.as_deref().unwrap_or_default()),
         };
-        let (net, netns) = self.join_network(&mode).await?;
+        let remap = self.runner.instance.remap();
+        let (net, netns) = self.join_network(&mode, remap).await?;
         let mut mounts = self.files(&mode, job.limits)?;
         if let Some((name, text)) = &job.step.script {
             mounts.push(self.script(name, text)?);
@@ -144,6 +148,7 @@ impl<'a> Sandbox<'a> {
             cgroup_parent: self.runner.instance.cgroup_parent(),
             host: &self.runner.host,
             peers: Peers::default(),
+            user: remap.map_or(UserNs::Host, |shift| UserNs::OfNetwork { uid: shift.uid.first, gid: shift.gid.first }),
         })?;
         self.cgroup = Some(plan.cgroup.path.clone());
         let spec = ShimSpec {
@@ -173,17 +178,34 @@ impl<'a> Sandbox<'a> {
         }
     }
 
-    async fn join_network(&mut self, mode: &NetworkMode) -> Result<(NetNs, Option<OwnedFd>), EngineError> {
+    async fn join_network(
+        &mut self,
+        mode: &NetworkMode,
+        remap: Option<Shift>,
+    ) -> Result<(NetNs, Option<OwnedFd>), EngineError> {
         let network = match mode {
+            NetworkMode::Host if remap.is_some() => {
+                return Err(EngineError::invalid(
+                    "cannot share the host's network namespace when user namespaces are enabled",
+                ));
+            }
             NetworkMode::Host => return Ok((NetNs::Host, None)),
-            NetworkMode::None => return Ok((NetNs::Fresh, None)),
+            NetworkMode::None => {
+                return match remap {
+                    Some(shift) => Ok((NetNs::Inherited, Some(user_sandbox(&self.runner.shim, shift, None).await?))),
+                    None => Ok((NetNs::Fresh, None)),
+                };
+            }
             NetworkMode::Container(id) => {
                 return Err(EngineError::invalid(format!("a build can't use the network of container {id}")));
             }
             NetworkMode::Bridge => "bridge",
             NetworkMode::Network(name) => name.as_str(),
         };
-        let netns = self.runner.networks.new_sandbox().await?;
+        let netns = match remap {
+            Some(shift) => user_sandbox(&self.runner.shim, shift, None).await?,
+            None => self.runner.networks.new_sandbox().await?,
+        };
         let request = EndpointRequest {
             network: network.to_owned(),
             container_id: self.id.clone(),
@@ -216,7 +238,7 @@ impl<'a> Sandbox<'a> {
         let mounts = texts.into_iter().map(|(name, text)| {
             let path = self.bundle.join(name);
             std::fs::write(&path, text).map_err(|error| refused("write", &path, &error))?;
-            Ok(MountPlan::bind(path, Path::new("/etc").join(name)))
+            Ok(MountPlan::bind(path, Path::new("/etc").join(name)).shifted())
         });
         mounts.collect()
     }
@@ -229,7 +251,7 @@ impl<'a> Sandbox<'a> {
         written.map_err(|error| refused("write", &path, &error))?;
         // The name is the heredoc's, so it may hold anything; only its last part can name a file here.
         let name = Path::new(name).file_name().unwrap_or_default();
-        Ok(MountPlan::bind(path, Path::new(SCRIPTS).join(name)).read_only())
+        Ok(MountPlan::bind(path, Path::new(SCRIPTS).join(name)).read_only().shifted())
     }
 
     /// Ends what still runs and takes everything away; goes on where a part fails, and tells the first failure.

@@ -26,6 +26,9 @@ use crate::engine::error::ErrorKind;
 use crate::engine::layer::{
     ApplyOptions, OverlayStack, Whiteouts, WriteOptions, apply_tar, changes, detached_root, write_tar,
 };
+use crate::engine::oci::UserNs;
+use crate::engine::remap::Shift;
+use crate::engine::runtime::own_new_files_as;
 
 /// How many bytes are handed on at once.
 const PIECE: usize = 64 << 10;
@@ -34,6 +37,8 @@ const PIECE: usize = 64 << 10;
 struct Spot {
     root: OwnedFd,
     below: PathBuf,
+    /// Where the root is seen from outside of the container's user namespace.
+    shift: Option<Shift>,
 }
 
 impl Room {
@@ -69,7 +74,7 @@ impl Room {
         container.publish(&self.rooms.events, "archive-path", []);
         // A path that ends in `/.` names the content: its entries stand below `.`, as clients expect.
         let name = if stat.name == "/" { PathBuf::new() } else { PathBuf::from(&stat.name) };
-        let options = WriteOptions { name, ..WriteOptions::default() };
+        let options = WriteOptions { name, shift: spot.shift, ..WriteOptions::default() };
         Ok((stat, tar_stream(spot.root, spot.below, options)))
     }
 
@@ -105,11 +110,18 @@ impl Room {
                 // As dockerd: owners are the archive's either way; clients set them as `cp` and `cp -a` want them.
                 owner: None,
                 keep_kinds: options.no_overwrite_dir_non_dir,
+                shift: spot.shift,
                 ..ApplyOptions::default()
             };
-            apply_tar(folder.as_fd(), plain(reader)?, &apply)
-                .map(drop)
-                .map_err(|error| EngineError::invalid(error.to_string()).because(error))
+            let unpack = || {
+                apply_tar(folder.as_fd(), plain(reader)?, &apply)
+                    .map(drop)
+                    .map_err(|error| EngineError::invalid(error.to_string()).because(error))
+            };
+            match spot.shift {
+                Some(shift) => as_root_of(shift, unpack),
+                None => unpack(),
+            }
         })
         .await?;
         container.publish(&self.rooms.events, "extract-to-dir", []);
@@ -123,19 +135,24 @@ impl Room {
         }
         let record = container.record();
         let path = cleaned(path);
+        let shift = match self.user_namespace(&record) {
+            UserNs::Host => None,
+            UserNs::OfNetwork { .. } => self.rooms.instance.remap(),
+        };
         if let Some(alive) = record.state.alive() {
             let root = open_folder(Path::new(&format!("/proc/{}/root", alive.pid)))?;
             // Opened by number: still the same process?
             if container.record().state.alive().is_some_and(|now| now.pid == alive.pid) {
-                return Ok(Spot { root, below: path });
+                return Ok(Spot { root, below: path, shift });
             }
         }
-        if let Some((source, below)) = mounted_at(&record, &path) {
-            return Ok(Spot { root: open_folder(&source)?, below });
+        if let Some((source, below, is_volume)) = mounted_at(&record, &path) {
+            let shift = shift.filter(|_| !is_volume);
+            return Ok(Spot { root: open_folder(&source)?, below, shift });
         }
         let stack = self.stack_of(container, &record)?;
         let root = Self::blocking(move || Ok(detached_root(&stack)?)).await?;
-        Ok(Spot { root, below: path })
+        Ok(Spot { root, below: path, shift: None })
     }
 }
 
@@ -170,6 +187,19 @@ fn own_changes(all: Vec<docker::FilesystemChange>) -> Vec<docker::FilesystemChan
     own.iter().filter(|change| change.kind != docker::ChangeType::_0 || !only_made(&change.path)).cloned().collect()
 }
 
+/// Does `work` on a thread whose new files belong to the containers' root.
+fn as_root_of<T: Send>(shift: Shift, work: impl FnOnce() -> Result<T, EngineError> + Send) -> Result<T, EngineError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("boxyard-unpack".to_owned()).spawn_scoped(scope, || {
+            own_new_files_as(shift.uid.first, shift.gid.first)
+                .map_err(|errno| EngineError::system(format!("become the containers' root: {errno}")))?;
+            work()
+        });
+        let thread = thread.map_err(|error| EngineError::system(format!("start thread: {error}")))?;
+        thread.join().unwrap_or_else(|_| Err(EngineError::system("the unpacking thread panicked")))
+    })
+}
+
 fn open_folder(path: &Path) -> Result<OwnedFd, EngineError> {
     openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| EngineError::system(format!("open {}: {errno}", path.display())))
@@ -193,18 +223,19 @@ fn cleaned(path: &str) -> PathBuf {
     clean
 }
 
-/// The host folder of the innermost mount that holds `path`, and what is left of the path below it.
-fn mounted_at(record: &ContainerRecord, path: &Path) -> Option<(PathBuf, PathBuf)> {
+/// The host folder of the innermost mount that holds `path`, what is left of the path below it, whether it is a volume.
+fn mounted_at(record: &ContainerRecord, path: &Path) -> Option<(PathBuf, PathBuf, bool)> {
     let absolute = Path::new("/").join(path);
     record
         .mounts
         .iter()
         .filter_map(|point| {
             let below = absolute.strip_prefix(&point.request.target).ok()?;
-            Some((point.request.target.len(), point.source.clone().filter(|source| source.is_dir())?, below.to_owned()))
+            let source = point.source.clone().filter(|source| source.is_dir())?;
+            Some((point.request.target.len(), source, below.to_owned(), point.volume.is_some()))
         })
         .max_by_key(|(length, ..)| *length)
-        .map(|(_, source, below)| (source, below))
+        .map(|(_, source, below, is_volume)| (source, below, is_volume))
 }
 
 fn writable_mount(record: &ContainerRecord, path: &str) -> Option<PathBuf> {

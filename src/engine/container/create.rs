@@ -46,6 +46,9 @@ impl Room {
         validate::host_config(&config, &host_config, cpus)?;
         endpoints.values().try_for_each(validate::endpoint)?;
         self.validate_links(&host_config)?;
+        if self.rooms.instance.remap().is_some() {
+            validate::user_namespace(&host_config)?;
+        }
         for extra in host_config.extra_hosts.iter().flatten() {
             extra_host(extra)?;
         }

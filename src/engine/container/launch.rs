@@ -26,8 +26,8 @@ use crate::engine::network::files::{
 };
 use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
-use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput};
-use crate::engine::shim::{RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION};
+use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput, UserNs};
+use crate::engine::shim::{RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION, user_sandbox};
 use crate::engine::store::remove_record;
 use crate::engine::volume::MountedPoint;
 
@@ -131,6 +131,7 @@ impl Room {
             cgroup_parent: self.rooms.instance.cgroup_parent(),
             host: &self.rooms.host,
             peers: self.peers(&record)?,
+            user: self.user_namespace(&record),
         })?;
         let restart = plan.stands_alone().then(|| RestartSpec {
             policy: policy_of(record.host_config.restart_policy.as_ref()),
@@ -206,22 +207,29 @@ impl Room {
 
     /// The network namespace, with the container on all its networks.
     async fn make_sandbox(&self, record: &ContainerRecord, acquired: &mut Acquired) -> Result<Sandbox, EngineError> {
+        let is_remapped = self.user_namespace(record) != UserNs::Host;
         let bare = |plan, resolver| Sandbox { plan, netns: None, places: Vec::new(), resolver, has_dns: false };
         let mode = NetworkMode::parse(record.network_mode());
-        if record.config.network_disabled == Some(true) {
+        if record.config.network_disabled == Some(true) && !is_remapped {
             return Ok(bare(NetNs::Fresh, ResolverKind::Reachable));
         }
         if let NetworkMode::Container(name) = &mode {
             let other = self.index.find(name)?;
             let pid = joinable_pid(&other, "network")?;
+            self.may_share_with(record, &other.record())?;
             return Ok(bare(NetNs::JoinPid(pid), ResolverKind::Reachable));
         }
         let is_host = mode == NetworkMode::Host;
         let netns = if is_host {
             fs::File::open("/proc/self/ns/net").map(OwnedFd::from).map_err(disk("open the host's network namespace"))?
+        } else if let (Some(shift), true) = (self.rooms.instance.remap(), is_remapped) {
+            user_sandbox(&self.rooms.binary, shift, self.shared_user_namespace(record)?).await?
         } else {
             self.rooms.networks.new_sandbox().await?
         };
+        if record.config.network_disabled == Some(true) {
+            return Ok(Sandbox { netns: Some(netns), ..bare(NetNs::Inherited, ResolverKind::Reachable) });
+        }
         let mut resolver = if is_host { ResolverKind::Host } else { ResolverKind::Reachable };
         let mut ports = requests(
             &record.exposed_ports(),
@@ -329,6 +337,38 @@ impl Room {
         Ok(Peers { pid: of(&record.host_config.pid_mode, "PID")?, ipc: of(&record.host_config.ipc_mode, "IPC")? })
     }
 
+    /// Whose ids a container has.
+    pub fn user_namespace(&self, record: &ContainerRecord) -> UserNs {
+        let is_hosts = record.host_config.userns_mode.as_deref() == Some("host");
+        match self.rooms.instance.remap().filter(|_| !is_hosts) {
+            Some(shift) => UserNs::OfNetwork { uid: shift.uid.first, gid: shift.gid.first },
+            None => UserNs::Host,
+        }
+    }
+
+    /// A process whose user namespace this container must be in, since it shares a namespace that belongs to that one.
+    fn shared_user_namespace(&self, record: &ContainerRecord) -> Result<Option<u32>, EngineError> {
+        for (mode, what) in [(&record.host_config.pid_mode, "PID"), (&record.host_config.ipc_mode, "IPC")] {
+            if let Some(name) = mode.as_deref().and_then(|mode| mode.strip_prefix("container:")) {
+                let other = self.index.find(name)?;
+                self.may_share_with(record, &other.record())?;
+                return joinable_pid(&other, what).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A container with a user namespace has no rights over the namespaces of one without.
+    fn may_share_with(&self, record: &ContainerRecord, other: &ContainerRecord) -> Result<(), EngineError> {
+        if self.user_namespace(record) != UserNs::Host && self.user_namespace(other) == UserNs::Host {
+            return Err(EngineError::conflict(format!(
+                "cannot share namespaces of container {}: it runs in the host's user namespace; add --userns=host",
+                other.name
+            )));
+        }
+        Ok(())
+    }
+
     async fn undo(&self, container: &Arc<Container>, acquired: Acquired) {
         container.set_shim(None);
         drop(container.take_waiting());
@@ -389,7 +429,7 @@ fn network_file_plans(files: &[(&str, PathBuf)], points: &[MountedPoint]) -> Vec
         .iter()
         .map(|(name, path)| (format!("/etc/{name}"), path))
         .filter(|(target, _)| !is_taken(target))
-        .map(|(target, path)| MountPlan::bind(path.clone(), target))
+        .map(|(target, path)| MountPlan::bind(path.clone(), target).shifted())
         .collect()
 }
 

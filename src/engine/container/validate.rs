@@ -68,6 +68,27 @@ pub fn host_config(
     network_mode(config, host)
 }
 
+/// Checks what a container with a user namespace can't have.
+///
+/// # Errors
+/// 400 with Docker's words.
+pub fn user_namespace(host: &docker::HostConfig) -> Result<(), EngineError> {
+    if host.userns_mode.as_deref() == Some("host") {
+        return Ok(());
+    }
+    let refused = if host.privileged == Some(true) {
+        "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when \
+         running privileged mode"
+    } else if host.network_mode.as_deref() == Some("host") {
+        "cannot share the host's network namespace when user namespaces are enabled"
+    } else if host.pid_mode.as_deref() == Some("host") {
+        "cannot share the host PID namespace when user namespaces are enabled"
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::invalid(refused))
+}
+
 fn healthcheck(check: &docker::HealthConfig) -> Result<(), EngineError> {
     let at_least_a_millisecond = [
         ("Interval", check.interval),

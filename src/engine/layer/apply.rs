@@ -22,6 +22,7 @@ use super::LayerError;
 use super::archive::{Archive, Content, Entry, EntryKind, entry_error};
 use super::place::{EntryPath, Tree, failed, is_whiteout, look, open_inside, proc_fd, proc_path, remove, type_of};
 use super::tape::{NoTape, Tape};
+use crate::engine::remap::Shift;
 
 /// Marks a file that deletes its namesake in the layers below (image-spec, `layer.md`).
 pub(super) const WHITEOUT: &[u8] = b".wh.";
@@ -65,13 +66,15 @@ pub struct ApplyOptions {
     pub limits: Limits,
     /// Everything belongs to this user and group, whatever the archive says.
     pub owner: Option<(u32, u32)>,
+    /// The archive's ids are those of a user namespace, and the directory is seen from outside of it.
+    pub shift: Option<Shift>,
     /// Refuses to replace a directory by something else and the reverse (`docker cp`'s `noOverwriteDirNonDir`).
     pub keep_kinds: bool,
 }
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { whiteouts: Whiteouts::AsIs, limits: Limits::default(), owner: None, keep_kinds: false }
+        Self { whiteouts: Whiteouts::AsIs, limits: Limits::default(), owner: None, shift: None, keep_kinds: false }
     }
 }
 
@@ -411,7 +414,8 @@ impl Applier<'_> {
     }
 
     fn owner(&self, entry: &Entry) -> (u32, u32) {
-        self.options.owner.unwrap_or((entry.uid, entry.gid))
+        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        self.options.shift.map_or((uid, gid), |shift| (shift.uid.outside(uid), shift.gid.outside(gid)))
     }
 
     fn set_directory_times(&self) -> Result<(), LayerError> {

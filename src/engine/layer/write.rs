@@ -21,6 +21,7 @@ use super::header::{BLOCK, NewHeader, Records, kind, padding};
 use super::place::{failed, is_whiteout, look, open_inside, proc_path, type_of};
 use super::tape::{CopyError, copy};
 use super::{LayerError, Whiteouts};
+use crate::engine::remap::Shift;
 
 /// Changes whenever the same tree would give other bytes than before.
 pub(super) const FORMAT: u32 = 1;
@@ -34,11 +35,13 @@ pub struct WriteOptions {
     pub name: PathBuf,
     /// `ToOverlay`: overlayfs's whiteouts are written as `.wh.` entries (a layer). `AsIs`: the tree is an ordinary one.
     pub whiteouts: Whiteouts,
+    /// The tree is seen from outside of a user namespace; the archive gets the ids it has inside.
+    pub shift: Option<Shift>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs }
+        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs, shift: None }
     }
 }
 
@@ -67,7 +70,8 @@ pub(super) fn pack(
     let sub = sub.strip_prefix(b"/").unwrap_or(sub);
     let name = options.name.as_os_str().as_bytes();
     let name = name.strip_prefix(b"/").unwrap_or(name);
-    let mut packer = Packer { writer, whiteouts: options.whiteouts, links: HashMap::new(), bytes: 0 };
+    let mut packer =
+        Packer { writer, whiteouts: options.whiteouts, shift: options.shift, links: HashMap::new(), bytes: 0 };
     let place = open_inside(dir, sub, OFlags::PATH | OFlags::NOFOLLOW).map_err(|errno| failed("open", sub, errno))?;
     let stat = fstat(&place).map_err(|errno| failed("look at", sub, errno))?;
     if type_of(&stat) == FileType::Directory {
@@ -91,6 +95,7 @@ pub(super) fn pack(
 struct Packer<W> {
     writer: W,
     whiteouts: Whiteouts,
+    shift: Option<Shift>,
     /// Files with several names, by device and inode: the name they were written under.
     links: HashMap<(u64, u64), Vec<u8>>,
     bytes: u64,
@@ -145,7 +150,7 @@ impl<W: Write> Packer<W> {
             let dir = openat(parent, name, flags, Mode::empty()).map_err(told("open"))?;
             return self.children(&dir, &[path, b"/"].concat());
         }
-        let mut header = header_of(stat, path);
+        let mut header = self.header_of(stat, path);
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 let link = first.clone();
@@ -184,7 +189,7 @@ impl<W: Write> Packer<W> {
         stat: &Stat,
     ) -> Result<(), LayerError> {
         let path = [path, b"/"].concat();
-        let mut header = header_of(stat, &path);
+        let mut header = self.header_of(stat, &path);
         header.kind = kind::DIRECTORY;
         header.pax =
             xattrs(&proc_path(parent, name)).map_err(|errno| failed("read extended attributes of", &path, errno))?;
@@ -228,6 +233,14 @@ impl<W: Write> Packer<W> {
         let header = NewHeader { kind: kind::REGULAR, name: path, mode: 0o644, ..NewHeader::default() };
         let blocks = header.blocks();
         self.put(&blocks)
+    }
+
+    fn header_of<'a>(&self, stat: &Stat, path: &'a [u8]) -> NewHeader<'a> {
+        let header = header_of(stat, path);
+        match self.shift {
+            Some(shift) => NewHeader { uid: shift.uid.inside(header.uid), gid: shift.gid.inside(header.gid), ..header },
+            None => header,
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), LayerError> {

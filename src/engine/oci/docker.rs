@@ -11,7 +11,7 @@ mod rights;
 
 use bollard_stubs::models as docker;
 
-use super::{CgroupPlan, ConsoleSize, LaunchPlan, MountPlan, NetNs, ProcessPlan, RootPlan, Sharing};
+use super::{CgroupPlan, ConsoleSize, LaunchPlan, MountPlan, NetNs, ProcessPlan, RootPlan, Sharing, UserNs};
 use crate::engine::EngineError;
 use crate::engine::layer::OverlayStack;
 use crate::engine::oci::fields::{Part, look_over};
@@ -41,6 +41,8 @@ pub struct PlanInput<'a> {
     pub host: &'a HostFacts,
     /// The containers whose namespaces it shares.
     pub peers: Peers,
+    /// Whether it has a user namespace.
+    pub user: UserNs,
 }
 
 /// First processes of the containers that `PidMode` and `IpcMode` name, found by the container room.
@@ -116,7 +118,8 @@ pub fn check(
     // which processes the others are is found at the start
     let peers = Peers { pid: Some(0), ipc: Some(0) };
     let (mounts, cgroup_parent) = (Vec::new(), String::new());
-    plan(&PlanInput { id: "", config, host_config, root, mounts, net, cgroup_parent, host, peers }).map(drop)
+    plan(&PlanInput { id: "", config, host_config, root, mounts, net, cgroup_parent, host, peers, user: UserNs::Host })
+        .map(drop)
 }
 
 /// The limits of a host config alone, for a live update.

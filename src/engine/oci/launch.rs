@@ -86,6 +86,9 @@ pub struct NamespacePlan {
     pub uts: Sharing,
     /// The view of the cgroup tree.
     pub cgroup: Sharing,
+    /// Users and groups.
+    #[serde(default)]
+    pub user: UserNs,
     /// Those that are joined by a path, whatever is said above of their kind.
     #[serde(default)]
     pub joined: Vec<JoinedNamespace>,
@@ -132,6 +135,7 @@ impl Default for NamespacePlan {
             uts: Sharing::Private,
             cgroup: Sharing::Private,
             joined: Vec::new(),
+            user: UserNs::Host,
         }
     }
 }
@@ -172,6 +176,22 @@ pub enum IpcNs {
     Host,
     /// The one this process is in.
     JoinPid(u32),
+}
+
+/// Which user namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserNs {
+    /// The host's.
+    #[default]
+    Host,
+    /// The one that owns its network namespace, which must be [`NetNs::Inherited`] or [`NetNs::JoinPid`].
+    OfNetwork {
+        /// The host's user that is root there.
+        uid: u32,
+        /// The host's group that is root there.
+        gid: u32,
+    },
 }
 
 /// Own or the host's.

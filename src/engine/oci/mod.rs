@@ -17,7 +17,7 @@ pub use capability::{CapSet, DEFAULT_CAPABILITIES};
 pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan};
 pub use launch::{
     DevicePlan, HookPlan, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan, NetNs, PidNs, RootPlan,
-    Sharing,
+    Sharing, UserNs,
 };
 pub use limits::{CgroupPlan, DeviceAccess, DeviceKind, DeviceRule, DeviceThrottle, DeviceWeight, Limits};
 pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation};

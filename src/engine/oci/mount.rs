@@ -100,6 +100,8 @@ pub struct MountFlags {
     pub nodiratime: bool,
     /// Keeps every access time.
     pub strictatime: bool,
+    /// Shows owners as the container's own ids, not as the host's, in a container with a user namespace.
+    pub shifted: bool,
 }
 
 /// Whether mounts made later on one side appear on the other.
@@ -165,6 +167,13 @@ impl MountPlan {
     #[must_use]
     pub fn hardened(mut self) -> Self {
         self.flags = MountFlags { nosuid: true, nodev: true, noexec: true, ..self.flags };
+        self
+    }
+
+    /// The same, being the container's own: its owners are ids of the container.
+    #[must_use]
+    pub fn shifted(mut self) -> Self {
+        self.flags.shifted = true;
         self
     }
 

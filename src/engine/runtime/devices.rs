@@ -127,6 +127,21 @@ fn node(found: &fs::Metadata, path: &Path) -> Option<Node> {
     })
 }
 
+/// Makes the nodes in `dev`, a `/dev` that is mounted nowhere yet; `uid` and `gid` are the container's root on the host.
+/// For a container with a user namespace: nobody can make a device from inside of one.
+pub(super) fn make_in(dev: &OwnedFd, nodes: &[Node], uid: u32, gid: u32) -> Result<(), StepError> {
+    for node in nodes {
+        let Ok(inside) = node.path.strip_prefix("/dev") else {
+            let subject = format!("{}: with a user namespace, devices can be in /dev alone", node.path.display());
+            return Err(StepError::refused(Step::MakeDevice, subject));
+        };
+        let path = Path::new("/").join(inside);
+        let owner = Node { uid: uid.saturating_add(node.uid), gid: gid.saturating_add(node.gid), ..node.clone() };
+        make_node(&Node { path, ..owner }, dev)?;
+    }
+    Ok(())
+}
+
 /// Makes the nodes and, in a `/dev` of our own, the usual links.
 pub(super) fn make(nodes: &[Node], mounts: &[MountPlan], root: &OwnedFd) -> Result<(), StepError> {
     let at_dev = mounts.iter().find(|mount| mount.target == Path::new("/dev"));

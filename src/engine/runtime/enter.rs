@@ -13,24 +13,39 @@ use super::{Stdio, Step, StepError, terminal};
 use crate::engine::oci::ProcessPlan;
 use crate::sys::process::exit_now;
 
+/// The container's first process.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub pid: u32,
+    pub process: BorrowedFd<'a>,
+}
+
 /// Joins the container of the process `container` and becomes the plan's program; failing, tells the parent and ends.
-pub(super) fn run(plan: &ProcessPlan, container: BorrowedFd<'_>, stdio: Stdio, talk: &Talk) -> ! {
+pub(super) fn run(plan: &ProcessPlan, container: Target<'_>, stdio: Stdio, talk: &Talk) -> ! {
     let Err(error) = set_up(plan, container, stdio, talk);
     let _ = talk.send(&Message::Failed(error), None); // without a parent nobody wants to know
     exit_now(1)
 }
 
-fn set_up(plan: &ProcessPlan, container: BorrowedFd<'_>, stdio: Stdio, talk: &Talk) -> Result<Infallible, StepError> {
+fn set_up(plan: &ProcessPlan, container: Target<'_>, stdio: Stdio, talk: &Talk) -> Result<Infallible, StepError> {
     process::leave_parent(plan)?;
     process::write_own_proc(plan)?;
     talk.expect(&Message::Attached)?; // only then the container's limits hold
-    let namespaces = CloneFlags::CLONE_NEWNS
+    let owner = root_of(container.pid)?;
+    let mut namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP;
-    setns(container, namespaces).during(Step::JoinNamespace, "of the container")?;
+    namespaces.set(CloneFlags::CLONE_NEWUSER, owner.is_some());
+    if let Some((uid, gid)) = owner {
+        process::give_to_root(&stdio, uid, gid)?;
+    }
+    setns(container.process, namespaces).during(Step::JoinNamespace, "of the container")?;
     let wants_terminal = process::take_stdio(stdio, plan.preserve_fds, talk)?;
+    if owner.is_some() {
+        process::become_root()?;
+    }
     let root: OwnedFd = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .during(Step::JoinNamespace, "/")?;
     let terminal = match wants_terminal {
@@ -38,4 +53,19 @@ fn set_up(plan: &ProcessPlan, container: BorrowedFd<'_>, stdio: Stdio, talk: &Ta
         None => None,
     };
     Prepared::new(plan, "exec", &root, MissingDirectory::Refuse)?.run(plan, terminal, talk)
+}
+
+/// Who of the host is root in the user namespace of process `pid`; `None` where it is ours.
+fn root_of(pid: u32) -> Result<Option<(u32, u32)>, StepError> {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/user")).during(Step::JoinNamespace, "user");
+    if namespace("self")? == namespace(&pid.to_string())? {
+        return Ok(None);
+    }
+    let first = |file: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).during(Step::JoinNamespace, file)?;
+        let mut lines = text.lines().map(|line| line.split_whitespace().map(str::parse).collect::<Vec<_>>());
+        let first = lines.find_map(|line| if let [Ok(0), Ok(first), _] = *line { Some(first) } else { None });
+        first.ok_or_else(|| StepError::refused(Step::JoinNamespace, "user: it has no root"))
+    };
+    Ok(Some((first("uid_map")?, first("gid_map")?)))
 }

@@ -4,7 +4,7 @@
 //! sources, `/proc` for sysctls), then the root is changed and the host is gone for good, then the mounts are made by
 //! paths that resolve inside, and at last rights are given up.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::MountPropagationFlags;
@@ -14,8 +14,8 @@ use super::mounts::{self, Sources};
 use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
-use super::{Stdio, Step, StepError, hide, network, root, terminal};
-use crate::engine::oci::{IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NetNs, Sharing};
+use super::{Stdio, Step, StepError, hide, network, remap, root, terminal};
+use crate::engine::oci::{ConsoleSize, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NetNs, Sharing, UserNs};
 use crate::sys::process::exit_now;
 
 /// What the new process is to do.
@@ -27,7 +27,10 @@ pub(super) struct Job<'a> {
 
 /// Sets this process up as the container's first, and becomes its program; failing, tells the parent and ends.
 pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> ! {
-    let Err(error) = set_up(job, stdio, talk);
+    let Err(error) = match job.plan.namespaces.user {
+        UserNs::Host => set_up(job, stdio, talk),
+        UserNs::OfNetwork { uid, gid } => remap::set_up(job, remap::Root { uid, gid }, stdio, talk),
+    };
     let _ = talk.send(&Message::Failed(error), None); // without a parent nobody wants to know
     exit_now(1)
 }
@@ -48,28 +51,38 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infa
         .during(Step::Mount, "/ as slave")?;
     let root = root::enter(detached, &plan.root)?;
 
-    mounts::make(plan, sources, &root, &mut || {
+    let mut enter_cgroups = || {
         if !std::mem::replace(&mut is_attached, true) {
-            enter_cgroup_namespace(plan, talk)?;
+            talk.expect(&Message::Attached)?;
+            enter_cgroup_namespace(plan)?;
         }
         Ok(())
-    })?;
-    if !is_attached {
-        enter_cgroup_namespace(plan, talk)?;
-    }
+    };
+    mounts::make(plan, sources, &root, &mut enter_cgroups)?;
+    enter_cgroups()?;
     devices::make(&job.devices.nodes, &plan.mounts, &root)?;
+    finish(plan, &root, wants_terminal, talk)
+}
+
+/// The last part, once everything is mounted: terminal, hidden paths, identity, program.
+pub(super) fn finish(
+    plan: &LaunchPlan,
+    root: &OwnedFd,
+    wants_terminal: Option<Option<ConsoleSize>>,
+    talk: &Talk,
+) -> Result<std::convert::Infallible, StepError> {
     let terminal = match wants_terminal {
-        Some(size) => Some(terminal::open(&root, size.or(plan.process.console_size))?),
+        Some(size) => Some(terminal::open(root, size.or(plan.process.console_size))?),
         None => None,
     };
     if let Some(terminal) = &terminal {
-        terminal.show_as_console(&root)?;
+        terminal.show_as_console(root)?;
     }
-    hide::mask(&plan.masked_paths, &root)?;
-    hide::make_readonly(&plan.readonly_paths, &root)?;
-    let prepared = Prepared::new(&plan.process, &plan.id, &root, MissingDirectory::Make)?;
+    hide::mask(&plan.masked_paths, root)?;
+    hide::make_readonly(&plan.readonly_paths, root)?;
+    let prepared = Prepared::new(&plan.process, &plan.id, root, MissingDirectory::Make)?;
     if plan.readonly_root {
-        hide::make_root_readonly(&root)?;
+        hide::make_root_readonly(root)?;
     }
     prepared.run_with(&plan.process, terminal, talk, &plan.hooks.start_container)
 }
@@ -80,7 +93,8 @@ fn run_early_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
     if !hooks.outside && hooks.create_container.is_empty() {
         return Ok(false);
     }
-    enter_cgroup_namespace(plan, talk)?; // the message that comes first
+    talk.expect(&Message::Attached)?; // the message that comes first
+    enter_cgroup_namespace(plan)?;
     if hooks.outside {
         talk.send(&Message::Hooks, None)?;
         talk.expect(&Message::HooksRan)?;
@@ -90,7 +104,7 @@ fn run_early_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
     Ok(true)
 }
 
-fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
+pub(super) fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
     for joined in &job.plan.namespaces.joined {
         join_by_path(joined)?;
     }
@@ -128,8 +142,7 @@ fn join(pid: u32, kind: &str, flag: CloneFlags) -> Result<(), StepError> {
 }
 
 /// Once the parent has moved us: what we see of the cgroup tree begins at our own group.
-fn enter_cgroup_namespace(plan: &LaunchPlan, talk: &Talk) -> Result<(), StepError> {
-    talk.expect(&Message::Attached)?;
+pub(super) fn enter_cgroup_namespace(plan: &LaunchPlan) -> Result<(), StepError> {
     match plan.namespaces.cgroup {
         Sharing::Private => unshare(CloneFlags::CLONE_NEWCGROUP).during(Step::Unshare, "cgroup"),
         Sharing::Host => Ok(()),
@@ -137,7 +150,7 @@ fn enter_cgroup_namespace(plan: &LaunchPlan, talk: &Talk) -> Result<(), StepErro
 }
 
 /// The host's own `/proc` is in sight still, and its `sys` shows the namespaces of whoever looks.
-fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), StepError> {
+pub(super) fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), StepError> {
     for (name, value) in sysctls {
         // put together, not joined: joining lets a name that begins with a dot name any file
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -149,7 +162,7 @@ fn write_sysctls(sysctls: &[(String, String)]) -> Result<(), StepError> {
     Ok(())
 }
 
-fn name_host(plan: &LaunchPlan) -> Result<(), StepError> {
+pub(super) fn name_host(plan: &LaunchPlan) -> Result<(), StepError> {
     if plan.namespaces.uts == Sharing::Host && !plan.namespaces.joins(NamespaceKind::Uts) {
         return Ok(());
     }

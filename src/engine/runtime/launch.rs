@@ -14,7 +14,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Step, StepError, enter, init};
 use crate::engine::oci::{
-    CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NamespaceKind, NetNs, PidNs, ProcessPlan, Sharing,
+    CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NamespaceKind, NetNs, PidNs, ProcessPlan, Sharing, UserNs,
 };
 use crate::sys::process::{Cloned, clone3};
 
@@ -161,12 +161,20 @@ fn create_process(
         (PidNs::Private | PidNs::Host, None) => None,
     };
     let cloned = clone_into(&plan.cgroup, cgroups, own_namespaces(plan), peer.as_ref())?;
-    let Cloned::Parent { pid, pidfd } = cloned else {
+    let Cloned::Parent { mut pid, mut pidfd } = cloned else {
         drop(talk);
         init::run(&init::Job { plan, devices, netns }, stdio, &childs_talk)
     };
     drop((childs_talk, stdio));
-    match meet(&talk, cgroups, &plan.cgroup.path, pid, run_hooks) {
+    let met = attach(&talk, cgroups, &plan.cgroup.path, pid).and_then(|()| {
+        if plan.namespaces.user != UserNs::Host {
+            let preparer = std::mem::replace(&mut pidfd, moved(&talk)?);
+            let _ = waitid(WaitId::PidFd(preparer.as_fd()), WaitIdOptions::EXITED); // it ends by itself
+            pid = number_of(&pidfd)?;
+        }
+        ready(&talk, pid, run_hooks)
+    });
+    match met {
         Ok(pty_master) => Ok(Created { pid, pidfd, pty_master, talk }),
         Err(error) => {
             end(pidfd.as_fd());
@@ -181,6 +189,9 @@ type RunHooks<'a> = &'a mut dyn FnMut(u32) -> Result<(), StepError>;
 /// The namespaces that the clone makes; the cgroup namespace comes later, once the process is in its cgroup.
 fn own_namespaces(plan: &LaunchPlan) -> CloneFlags {
     let mut flags = CloneFlags::CLONE_NEWNS;
+    if plan.namespaces.user != UserNs::Host {
+        return flags; // the others have to belong to the user namespace, see `remap`
+    }
     flags.set(CloneFlags::CLONE_NEWPID, plan.namespaces.pid == PidNs::Private);
     flags.set(CloneFlags::CLONE_NEWIPC, plan.namespaces.ipc == IpcNs::Private);
     flags.set(CloneFlags::CLONE_NEWUTS, plan.namespaces.uts == Sharing::Private);
@@ -199,11 +210,12 @@ pub fn exec(target: ExecTarget<'_>, plan: &ProcessPlan, stdio: Stdio) -> Result<
     let cloned = clone_into(target.cgroup, &cgroups, CloneFlags::empty(), Some(&container))?;
     let Cloned::Parent { pid, pidfd } = cloned else {
         drop(talk);
-        enter::run(plan, container.as_fd(), stdio, &childs_talk)
+        enter::run(plan, enter::Target { pid: target.pid, process: container.as_fd() }, stdio, &childs_talk)
     };
     drop((childs_talk, stdio));
-    let met =
-        meet(&talk, &cgroups, &target.cgroup.path, pid, &mut |_| Ok(())).and_then(|pty| start(&talk).map(|()| pty));
+    let met = attach(&talk, &cgroups, &target.cgroup.path, pid)
+        .and_then(|()| talk.expect(&Message::Ready))
+        .and_then(|pty| start(&talk).map(|()| pty));
     match met {
         Ok(pty_master) => Ok(Running { pid, pidfd, pty_master }),
         Err(error) => {
@@ -237,14 +249,21 @@ fn clone_into(
     cloned
 }
 
-/// Puts the child into its cgroups, waits until it is set up, and takes the terminal's master from it.
-fn meet(
-    talk: &Talk,
-    cgroups: &Cgroups,
-    path: &str,
-    pid: u32,
-    run_hooks: RunHooks<'_>,
-) -> Result<Option<OwnedFd>, StepError> {
+/// The process that goes on in the user namespace for the one that prepared it.
+fn moved(talk: &Talk) -> Result<OwnedFd, StepError> {
+    talk.expect(&Message::Moved)?.ok_or_else(|| StepError::new(Step::Talk, rustix::io::Errno::PROTO, "no process"))
+}
+
+/// The number of a process, from its descriptor.
+fn number_of(pidfd: &OwnedFd) -> Result<u32, StepError> {
+    let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd));
+    let text = std::fs::read_to_string(path).during(Step::Clone, "number")?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    number.ok_or_else(|| StepError::new(Step::Clone, rustix::io::Errno::SRCH, "in the user namespace"))
+}
+
+/// Puts the child into its cgroups and tells it.
+fn attach(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<(), StepError> {
     let attached = cgroups.attach_v1(path, pid).map_err(|error| cgroup_step(Step::AttachCgroup, &error));
     if let Err(error) = attached {
         // if the child died meanwhile, its own failure is the cause
@@ -254,6 +273,11 @@ fn meet(
         };
     }
     let _ = talk.send(&Message::Attached, None); // a child that is gone has left its failure to be received
+    Ok(())
+}
+
+/// Waits until the child is set up, running its hooks when it asks for them, and takes the terminal's master from it.
+fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>) -> Result<Option<OwnedFd>, StepError> {
     match talk.receive()? {
         Some((Message::Hooks, _)) => {
             run_hooks(pid)?;

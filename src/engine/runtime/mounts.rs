@@ -1,7 +1,7 @@
 //! The mounts of a container, in two halves: sources are opened while the host is in sight, and attached once `/` is
 //! the container's. What is attached is held by descriptor throughout, so no path of the host is walked twice.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns};
@@ -10,6 +10,7 @@ use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, o
 
 use super::cgroup::{CgroupLayout, Hierarchy};
 use super::path::{Inside, Leaf, ensure, leaf_for};
+use super::remap;
 use super::step::During;
 use super::{Step, StepError, ground, root};
 use crate::engine::oci::{Access, LaunchPlan, MountFlags, MountKind, MountPlan, Propagation, Sharing};
@@ -37,6 +38,36 @@ impl Sources {
     /// Opens them; the host's mounts must be in sight and not yet cut off from the host's (for shared propagation).
     pub(super) fn open(plan: &LaunchPlan) -> Result<Self, StepError> {
         plan.mounts.iter().map(|mount| open_source(mount, plan)).collect::<Result<_, _>>().map(Sources)
+    }
+
+    /// The same for a container with a user namespace: what is its own shows its ids. Layers come with
+    /// [`Sources::add`], once mounts made here no longer reach the host.
+    pub(super) fn open_shifted(plan: &LaunchPlan, user_namespace: BorrowedFd<'_>) -> Result<Self, StepError> {
+        let open = |mount: &MountPlan| {
+            if matches!(mount.kind, MountKind::Layers { .. }) {
+                return Ok(Source::None);
+            }
+            let source = open_source(mount, plan)?;
+            if let (Source::Tree(tree), true) = (&source, mount.flags.shifted) {
+                remap::map_owners(tree, user_namespace, &mount.target)?;
+            }
+            Ok(source)
+        };
+        plan.mounts.iter().map(open).collect::<Result<_, _>>().map(Sources)
+    }
+
+    /// Adds what `make` has for those mounts that have no source yet; `None` leaves them to [`make`].
+    pub(super) fn add(
+        &mut self,
+        plan: &LaunchPlan,
+        make: impl Fn(&MountPlan) -> Result<Option<OwnedFd>, StepError>,
+    ) -> Result<(), StepError> {
+        for (mount, source) in plan.mounts.iter().zip(&mut self.0) {
+            if let (Source::None, Some(tree)) = (&source, make(mount)?) {
+                *source = Source::Tree(tree);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -198,7 +229,7 @@ fn restrict(tree: &OwnedFd, mount: &MountPlan, subject: &str) -> Result<(), Step
     mount_setattr(tree.as_fd(), Change { set, clear, propagation: 0 }, false).during(Step::Mount, subject)
 }
 
-fn attributes(flags: MountFlags) -> MountAttrFlags {
+pub(super) fn attributes(flags: MountFlags) -> MountAttrFlags {
     let mut attributes = MountAttrFlags::empty();
     attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, flags.access != Access::ReadWrite);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, flags.nosuid);

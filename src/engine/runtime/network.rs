@@ -7,7 +7,10 @@ use super::step::During;
 use super::{Step, StepError};
 
 /// Raises `lo` in this process's network namespace.
-pub(super) fn raise_loopback() -> Result<(), StepError> {
+///
+/// # Errors
+/// The kernel's answer.
+pub fn raise_loopback() -> Result<(), StepError> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .during(Step::JoinNamespace, "net")?;
     match crate::sys::rights::raise_interface(&socket, c"lo") {

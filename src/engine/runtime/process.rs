@@ -257,6 +257,30 @@ fn give_stdio_to(identity: &Identity) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Gives input and output to the host's `uid` and `gid`, who are root in a user namespace: from inside of it, root has
+/// no rights over what belongs to somebody of the host.
+pub(super) fn give_to_root(stdio: &Stdio, uid: u32, gid: u32) -> Result<(), StepError> {
+    let Stdio::Fds { stdin, stdout, stderr } = stdio else { return Ok(()) };
+    for descriptor in [stdin, stdout, stderr] {
+        let stat = fstat(descriptor).during(Step::Stdio, "stdio")?;
+        if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket) {
+            match fchown(descriptor, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+                Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL) => {}
+                other => other.during(Step::Stdio, "stdio")?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Becomes root in the user namespace that this process has just joined.
+pub(super) fn become_root() -> Result<(), StepError> {
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    set_thread_groups(&[]).during(Step::SetUser, "root")?;
+    set_thread_res_gid(gid, gid, gid).during(Step::SetUser, "root")?;
+    set_thread_res_uid(uid, uid, uid).during(Step::SetUser, "root")
+}
+
 fn enter_directory(cwd: &str, root: &OwnedFd, missing: MissingDirectory) -> Result<(), StepError> {
     let cwd = if cwd.is_empty() { "/" } else { cwd };
     let in_words = |error: StepError| StepError { step: Step::WorkingDirectory, subject: cwd.to_owned(), ..error };

@@ -43,9 +43,21 @@ fn mounted_at(plan: &RootPlan) -> &Path {
     }
 }
 
+/// The root as a descriptor alone, wherever it is mounted.
+pub(super) fn detach(new: NewRoot, plan: &RootPlan) -> Result<OwnedFd, StepError> {
+    match new {
+        NewRoot::Detached(mount) => Ok(mount),
+        NewRoot::Mounted => clone_tree(mounted_at(plan)),
+    }
+}
+
 /// Changes into the root. The host's mounts are gone afterwards; what is returned is `/`.
 pub(super) fn enter(new: NewRoot, plan: &RootPlan) -> Result<OwnedFd, StepError> {
-    let place = mounted_at(plan);
+    enter_at(new, mounted_at(plan))
+}
+
+/// The same, by way of the host's directory `place`, which the caller must be able to reach.
+pub(super) fn enter_at(new: NewRoot, place: &Path) -> Result<OwnedFd, StepError> {
     let subject = place.display().to_string();
     let directory = match new {
         NewRoot::Detached(mount) => {

@@ -24,6 +24,8 @@ const LONGEST: usize = 16 * 1024;
 pub(super) enum Message {
     /// Parent: you are in your cgroups now.
     Attached,
+    /// Child: I have ended; the process that comes along, your child too, goes on in the user namespace.
+    Moved,
     /// Child: everything is set up; the terminal's master comes along.
     Ready,
     /// Child: the namespaces are there; run the hooks outside of them.

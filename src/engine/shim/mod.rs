@@ -16,6 +16,7 @@ pub mod process;
 pub mod protocol;
 mod restart;
 mod spec;
+mod userns;
 
 pub use binary::ShimBinary;
 pub use driver::ShimEvents;
@@ -27,3 +28,4 @@ pub use spec::{
     Bundle, Decided, ExitRecord, LogDriver, LogSpec, ProcessIdentity, RestartNote, RestartSpec, ShimSpec, StdinMode,
     VERSION,
 };
+pub use userns::user_sandbox;

@@ -78,7 +78,7 @@ impl MountedPoint {
                     recursive: true,
                     propagation: Propagation::default(),
                 };
-                (kind, MountFlags::default())
+                (kind, MountFlags { shifted: true, ..MountFlags::default() })
             }
         };
         MountPlan { target, kind, flags: MountFlags { access: stricter(flags.access, access), ..flags } }

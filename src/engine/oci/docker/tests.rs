@@ -44,6 +44,7 @@ fn try_plan(config: &ContainerConfig, host_config: &HostConfig, mounts: Vec<Moun
         cgroup_parent,
         host: &host,
         peers,
+        user: crate::engine::oci::UserNs::Host,
     };
     plan(&input).map_err(|error| error.message().to_owned())
 }

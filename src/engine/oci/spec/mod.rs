@@ -137,6 +137,7 @@ fn refuse_unsupported(config: &Config) -> Result<(), SpecError> {
 
 fn namespaces(linux: &Linux) -> Result<NamespacePlan, SpecError> {
     let mut plan = NamespacePlan {
+        user: crate::engine::oci::UserNs::Host,
         net: NetNs::Host,
         pid: PidNs::Host,
         ipc: IpcNs::Host,

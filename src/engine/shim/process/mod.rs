@@ -44,6 +44,8 @@ enum Task {
     /// The shim of the container whose bundle is `bundle`. Descriptor 0 is its first connection, and descriptor 1 the
     /// container's network namespace if there `is_netns_given`.
     Keep { bundle: PathBuf, is_netns_given: bool },
+    /// Makes a network namespace that belongs to a user namespace: a new one, or that of a process.
+    UserNamespace { of: Option<u32> },
     /// A shim's child that compresses a log: from descriptor 0 to descriptor 1.
     Compress,
 }
@@ -53,6 +55,10 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Task> {
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--compress" => return Some(Task::Compress),
+            "--user-namespace" => return Some(Task::UserNamespace { of: None }),
+            "--user-namespace-of" => {
+                return Some(Task::UserNamespace { of: Some(args.next()?.to_str()?.parse().ok()?) });
+            }
             "--bundle" => bundle = Some(PathBuf::from(args.next()?)),
             "--netns" => is_netns_given = true,
             _ => return None,
@@ -66,6 +72,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let outcome = match parse(args) {
         Some(Task::Keep { bundle, is_netns_given }) => keep(&bundle, is_netns_given),
         Some(Task::Compress) => compress(),
+        Some(Task::UserNamespace { of }) => super::userns::hold(of),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, "this verb is the engine's own; nobody else calls it")),
     };
     match outcome {
