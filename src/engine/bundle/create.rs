@@ -117,9 +117,8 @@ fn make(command: &Command) -> Result<Made, Failure> {
     let place = Place::of(&command.root, id);
     place.make()?;
     make_in(&place, plan, &config, bundle)
-        .map_err(|failure| {
+        .inspect_err(|_| {
             let _ = place.remove(); // the first failure is the one to tell
-            failure
         })
         .map(|(state, created, door, plan)| Made { state, place, created, door, plan })
 }

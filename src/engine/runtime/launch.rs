@@ -266,11 +266,13 @@ fn number_of(pidfd: &OwnedFd) -> Result<u32, StepError> {
 fn attach(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<(), StepError> {
     let attached = cgroups.attach_v1(path, pid).map_err(|error| cgroup_step(Step::AttachCgroup, &error));
     if let Err(error) = attached {
-        // if the child died meanwhile, its own failure is the cause
-        return match talk.receive() {
-            Ok(Some((Message::Failed(first), _))) => Err(first),
-            _ => Err(error),
-        };
+        // if the child died meanwhile, its own failure is the cause; one that lives would wait for us as we for it
+        if error.errno == rustix::io::Errno::SRCH.raw_os_error()
+            && let Ok(Some((Message::Failed(first), _))) = talk.receive()
+        {
+            return Err(first);
+        }
+        return Err(error);
     }
     let _ = talk.send(&Message::Attached, None); // a child that is gone has left its failure to be received
     Ok(())

@@ -88,7 +88,7 @@ impl Shim {
             Answer::Hello(hello) => hello,
             _ => return Err(ShimError::Confused),
         };
-        Self::drive(connection, bundle, hello).await
+        Self::drive(connection, bundle, *hello).await
     }
 
     /// Finds the live shim of `bundle`; `None` where there is none (any more).
@@ -105,7 +105,7 @@ impl Shim {
         let answer = within(ANSWER_LIMIT, ask_alone(&mut connection, &bundle, Verb::Hello)).await;
         match answer {
             Ok(Answer::Hello(hello)) if hello.shim == identity => {
-                Self::drive(connection, bundle, hello).await.map(Some)
+                Self::drive(connection, bundle, *hello).await.map(Some)
             }
             // It ended between the look at its number and its answer.
             Err(ShimError::Gone { .. }) => Ok(None),

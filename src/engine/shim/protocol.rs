@@ -144,7 +144,7 @@ pub enum Answer {
     #[default]
     Done,
     /// To `hello`, and unasked (as number 0) on the connection a shim is born with.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// To `start`.
     Started {
         /// When the container was let go.

@@ -772,7 +772,7 @@ mod tests {
         let orphan = point(volumes.realise("never-made", vec![mount_of(None)]).await);
         let freed = point(volumes.realise("removed", vec![mount_of(None)]).await);
         let named = point(volumes.realise("never-made", vec![mount_of(Some("db"))]).await);
-        volumes.set_free(&[freed.clone()]).await.unwrap();
+        volumes.set_free(std::slice::from_ref(&freed)).await.unwrap();
         drop(volumes);
 
         let volumes = open(folder.path());

@@ -1,3 +1,5 @@
+//! A configuration file becomes a launch plan, field by field.
+
 use std::path::Path;
 
 use serde_json::{Value, json};

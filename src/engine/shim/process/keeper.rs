@@ -140,7 +140,7 @@ impl Keeper {
         let number = keeper.next_number();
         keeper.peers.insert(number, Peer::control(control));
         let hello = keeper.hello();
-        keeper.say(number, &Message::Ok { id: 0, answer: Answer::Hello(hello) });
+        keeper.say(number, &Message::Ok { id: 0, answer: Answer::Hello(Box::new(hello)) });
         Ok(keeper)
     }
 

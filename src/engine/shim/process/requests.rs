@@ -73,7 +73,7 @@ impl Keeper {
             Err(refusal) => Outcome::Refused(refusal),
         };
         match verb {
-            Verb::Hello => Outcome::Answer(Answer::Hello(self.hello())),
+            Verb::Hello => Outcome::Answer(Answer::Hello(Box::new(self.hello()))),
             Verb::Start => match self.start() {
                 Ok(started_at) => Outcome::Answer(Answer::Started { started_at }),
                 Err(refusal) => Outcome::Refused(refusal),
