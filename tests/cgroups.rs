@@ -27,9 +27,12 @@ fn folder(yard: &Yard, id: &str, controller: &str) -> Option<(PathBuf, bool)> {
     }
 }
 
+/// A controller, and a file with its content there on version 1 and on version 2.
+type Limit<'a> = (&'a str, (&'a str, &'a str), (&'a str, &'a str));
+
 /// Asserts that the file, called differently in both versions, has this text, for each of `expected`:
 /// controller, version 1 file and text, version 2 file and text.
-fn has_limits(yard: &Yard, id: &str, expected: &[(&str, (&str, &str), (&str, &str))]) {
+fn has_limits(yard: &Yard, id: &str, expected: &[Limit<'_>]) {
     for (controller, v1, v2) in expected {
         let Some((folder, is_v2)) = folder(yard, id, controller) else { continue };
         let (file, text) = if is_v2 { v2 } else { v1 };

@@ -136,12 +136,15 @@ async fn mounts_have_the_options_they_were_given() {
     yard.leaves_nothing_behind().await;
 }
 
+/// What a case changes in an otherwise empty host configuration.
+type Change = fn(&mut HostConfig);
+
 #[tokio::test]
 async fn what_can_not_be_had_is_refused_in_dockers_words() {
     let yard = Yard::new();
     let with =
         |change: fn(&mut HostConfig)| move |body: &mut ContainerCreateBody| change(body.host_config.as_mut().unwrap());
-    let cases: [(fn(&mut HostConfig), &str); 14] = [
+    let cases: [(Change, &str); 14] = [
         (|host| host.memory = Some(1 << 20), "Minimum memory limit allowed is 6MB"),
         (|host| (host.nano_cpus, host.cpu_quota) = (Some(1), Some(5000)), "Nano CPUs and CPU Quota cannot both be set"),
         (|host| host.cpuset_cpus = Some("0-999".into()), "Requested CPUs are not available - requested 0-999"),

@@ -1,5 +1,7 @@
 //! What goes on while no engine runs: restarts, health checks, and what the next engine makes of it.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so by its panic
+
 mod support;
 
 use std::time::Duration;
