@@ -237,3 +237,20 @@ pub enum DevicePlan {
     /// Every device the host has in `/dev`, for privileged containers.
     AllOfHost,
 }
+
+/// The nodes every container has below `/dev`: name, major and minor number.
+pub(in crate::engine::oci) const USUAL_DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// [`USUAL_DEVICES`] as they are made: everybody may read and write them.
+pub(in crate::engine::oci) fn usual_devices() -> impl Iterator<Item = DevicePlan> {
+    USUAL_DEVICES.iter().map(|(name, major, minor)| DevicePlan::Node {
+        path: format!("/dev/{name}").into(),
+        kind: DeviceKind::Char,
+        major: *major,
+        minor: *minor,
+        mode: 0o666,
+        uid: 0,
+        gid: 0,
+    })
+}

@@ -3,11 +3,8 @@
 use bollard_stubs::models as docker;
 
 use crate::engine::EngineError;
+use crate::engine::oci::launch::{USUAL_DEVICES, usual_devices};
 use crate::engine::oci::{DeviceAccess, DeviceKind, DevicePlan, DeviceRule};
-
-/// Every container's devices: name, major, minor.
-const USUAL: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// What every container may use besides: console, ptmx, and all terminals of a devpts.
 const TERMINALS: [(u32, Option<u32>); 3] = [(5, Some(1)), (5, Some(2)), (136, None)];
@@ -17,16 +14,7 @@ pub(super) fn plan(host_config: &docker::HostConfig) -> Result<Vec<DevicePlan>, 
     if host_config.privileged == Some(true) {
         return Ok(vec![DevicePlan::AllOfHost]);
     }
-    let usual = USUAL.iter().map(|(name, major, minor)| DevicePlan::Node {
-        path: format!("/dev/{name}").into(),
-        kind: DeviceKind::Char,
-        major: *major,
-        minor: *minor,
-        mode: 0o666,
-        uid: 0,
-        gid: 0,
-    });
-    usual.map(Ok).chain(host_config.devices.iter().flatten().map(of_host)).collect()
+    usual_devices().map(Ok).chain(host_config.devices.iter().flatten().map(of_host)).collect()
 }
 
 fn of_host(device: &docker::DeviceMapping) -> Result<DevicePlan, EngineError> {
@@ -52,7 +40,7 @@ pub(super) fn rules(host_config: &docker::HostConfig, is_privileged: bool) -> Re
         rule(true, DeviceKind::Char, None, None, DeviceAccess::MKNOD),
         rule(true, DeviceKind::Block, None, None, DeviceAccess::MKNOD),
     ];
-    let usual = USUAL.iter().map(|(_, major, minor)| (*major, Some(*minor)));
+    let usual = USUAL_DEVICES.iter().map(|(_, major, minor)| (*major, Some(*minor)));
     let allowed = usual.chain(TERMINALS);
     rules.extend(allowed.map(|(major, minor)| rule(true, DeviceKind::Char, Some(major), minor, DeviceAccess::ALL)));
     for text in host_config.device_cgroup_rules.iter().flatten() {

@@ -17,6 +17,7 @@ pub use config::*;
 pub use limits::{Devices, limits};
 pub use process::{apply_capabilities, process_plan, seccomp_plan};
 
+use super::launch::usual_devices;
 use super::{
     CgroupPlan, DeviceKind, DevicePlan, HookPlan, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan,
     NetNs, PidNs, RootPlan, Sharing,
@@ -206,22 +207,9 @@ fn cgroup_path(written: &str, id: &str) -> Result<String, SpecError> {
     }
 }
 
-/// The devices every container has: path below `/dev`, minor number; the driver is 1, that of `tty` 5.
-const USUAL_DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-
 fn devices(written: &[Device]) -> Result<Vec<DevicePlan>, SpecError> {
-    let usual = USUAL_DEVICES.iter().map(|(name, major, minor)| DevicePlan::Node {
-        path: Path::new("/dev").join(name),
-        kind: DeviceKind::Char,
-        major: *major,
-        minor: *minor,
-        mode: 0o666,
-        uid: 0,
-        gid: 0,
-    });
     let is_written = |node: &DevicePlan| matches!(node, DevicePlan::Node { path, .. } if written.iter().any(|device| Path::new(&device.path) == path));
-    let mut plan: Vec<DevicePlan> = usual.filter(|node| !is_written(node)).collect();
+    let mut plan: Vec<DevicePlan> = usual_devices().filter(|node| !is_written(node)).collect();
     for device in written {
         plan.push(node(device)?);
     }
