@@ -18,6 +18,7 @@
 //! `tests/architecture.rs` keeps these arrows.
 
 pub mod api;
+pub mod buildkit;
 pub mod cli;
 pub mod client;
 pub mod dockerfile;

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 /// Which rooms each room may name. A room may always name itself.
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["engine"]),
+    ("buildkit", &["dockerfile"]),
     ("cli", &["client", "dockerfile"]),
-    ("client", &[]),
+    ("client", &["buildkit"]),
     ("dockerfile", &[]),
-    ("engine", &["dockerfile", "sys"]),
+    ("engine", &["buildkit", "dockerfile", "sys"]),
     ("roles", &["api", "cli", "client", "engine", "tui"]),
     ("sys", &[]),
-    ("tui", &["client", "dockerfile"]),
+    ("tui", &["buildkit", "client", "dockerfile"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

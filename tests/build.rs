@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard_stubs::models as docker;
+use boxyard::buildkit::Vertex;
 use boxyard::engine::ErrorKind;
-use boxyard::engine::build::{
-    BuildContext, BuildFailure, BuildMessage, BuildParts, BuildRequest, Builds, PruneExtent, Vertex,
-};
+use boxyard::engine::build::{BuildContext, BuildFailure, BuildMessage, BuildParts, BuildRequest, Builds, PruneExtent};
 use boxyard::engine::events::Events;
 use boxyard::engine::image::{HostImage, Images, Reference};
 use boxyard::engine::instance::Instance;

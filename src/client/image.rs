@@ -40,7 +40,7 @@ pub struct DockerCredentials {
 }
 
 /// One record of a build's or load's progress. Like `BuildInfo` of the API, but `aux` is kept whatever it is: an image's
-/// ID, or BuildKit's trace (see `build_trace`).
+/// ID, or BuildKit's trace (see [`crate::buildkit`]).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildRecord {

@@ -17,7 +17,6 @@
 //! only when nothing of it was sent.
 
 pub mod build_context;
-pub mod build_trace;
 mod connection;
 mod container;
 mod context;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ast::{Body, Command, Dockerfile, Instruction, LineRange, Span, Stage};
 use super::diagnostic::{Diagnostic, Severity, Suggestion};
 use super::expand::{Escape, NoVariables, expand};
+use super::predefined::is_predefined;
 use super::suggest::nearest;
 
 /// A rule of the linter.
@@ -334,10 +335,7 @@ impl Linter<'_> {
         for word in expanded_words(instruction) {
             for name in unset(word, &scope.names, self.file.escape) {
                 let near = nearest(&name, scope.names.iter().map(String::as_str)).map(str::to_owned);
-                if PREDEFINED.contains(&name.as_str())
-                    || !(scope.is_complete || near.is_some())
-                    || !told.insert(name.clone())
-                {
+                if is_predefined(&name) || !(scope.is_complete || near.is_some()) || !told.insert(name.clone()) {
                     continue;
                 }
                 let place = instruction.span.of(self.text).find(&format!("${name}"));
@@ -372,21 +370,6 @@ impl Scope {
         }
     }
 }
-
-/// Variables that are there without a declaration.
-const PREDEFINED: &[&str] = &[
-    "PATH",
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 fn known_from_start() -> BTreeSet<String> {
     let platform = ["TARGET", "BUILD"]

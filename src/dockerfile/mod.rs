@@ -17,6 +17,7 @@ pub mod keyword;
 mod lint;
 mod logical;
 mod parser;
+mod predefined;
 mod shell_pattern;
 mod suggest;
 mod words;
@@ -31,6 +32,7 @@ pub use ast::{
 pub use diagnostic::{Diagnostic, Severity, Suggestion};
 pub use lint::{RULES, Rule, rule};
 pub use parser::parse;
+pub use predefined::PROXY_ARGS;
 
 /// A parsed Dockerfile and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::EngineError;
-use super::container::processor;
 use super::door::Engine;
 use super::image::ListImages;
+use super::image::host_architecture;
 
 /// The newest API version this engine speaks.
 pub const API_VERSION: &str = "1.51";
@@ -131,7 +131,7 @@ impl Engine {
             [
                 ("ApiVersion", API_VERSION),
                 ("MinAPIVersion", MIN_API_VERSION),
-                ("Arch", processor()),
+                ("Arch", host_architecture()),
                 ("Os", "linux"),
                 ("KernelVersion", kernel.as_str()),
                 ("GitCommit", ""),
@@ -154,7 +154,7 @@ impl Engine {
             git_commit: Some(String::new()),
             go_version: Some(String::new()),
             os: Some("linux".to_owned()),
-            arch: Some(processor().to_owned()),
+            arch: Some(host_architecture().to_owned()),
             kernel_version: Some(kernel),
             experimental: Some(false),
             build_time: Some(String::new()),

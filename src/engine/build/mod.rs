@@ -13,7 +13,6 @@ mod graph;
 mod owner;
 mod ports;
 mod progress;
-mod protobuf;
 mod remote;
 mod request;
 mod run;
@@ -24,7 +23,7 @@ mod step;
 mod teller;
 mod tree;
 
-pub use progress::{BuildFailure, BuildMessage, Vertex, VertexLog, VertexStatus, VertexWarning};
+pub use progress::{BuildFailure, BuildMessage};
 pub use request::{BuildContext, BuildRequest};
 
 use std::collections::HashSet;

@@ -3,87 +3,11 @@
 //! One build tells both, and the API picks by the client's `version`: [`BuildMessage::classic`] gives the JSON records of
 //! version 1, [`BuildMessage::trace`] those of version 2 (`moby.buildkit.trace`).
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::protobuf;
-use crate::dockerfile::LineRange;
+use crate::buildkit::{TRACE_ID, TraceUpdate, Vertex, VertexLog, VertexStatus, VertexWarning, encode_aux};
 use crate::engine::image::Progress;
 use crate::engine::{EngineError, ErrorKind};
-
-/// One step as BuildKit's clients see it. Sent again whenever something of it changes.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Vertex {
-    /// What names it in every other message: `sha256:…`.
-    pub digest: String,
-    /// The digests of the steps it needs.
-    pub inputs: Vec<String>,
-    /// Like `[build 2/4] RUN apt-get update`.
-    pub name: String,
-    /// Whether its result came from the cache.
-    pub cached: bool,
-    /// When work on it began.
-    pub started: Option<Timestamp>,
-    /// When it ended, well or not.
-    pub completed: Option<Timestamp>,
-    /// Why it failed; empty while it has not.
-    pub error: String,
-    /// The Dockerfile lines it stands for; `None` for inner work like loading the context.
-    pub lines: Option<LineRange>,
-}
-
-/// How far a part of a step is, like one layer of a pull.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VertexStatus {
-    /// What it is about, unique within its vertex.
-    pub id: String,
-    /// The step.
-    pub vertex: String,
-    /// What is done, like `extracting`.
-    pub name: String,
-    /// How much is done.
-    pub current: i64,
-    /// Of how much; 0 where that is not known.
-    pub total: i64,
-    /// When this was so.
-    pub timestamp: Option<Timestamp>,
-    /// When it began.
-    pub started: Option<Timestamp>,
-    /// When it ended.
-    pub completed: Option<Timestamp>,
-}
-
-/// Output of a step.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VertexLog {
-    /// The step.
-    pub vertex: String,
-    /// When it was read.
-    pub timestamp: Option<Timestamp>,
-    /// 1 for standard output, 2 for standard error.
-    pub stream: i64,
-    /// The bytes, as the program wrote them.
-    pub msg: Vec<u8>,
-}
-
-/// Something a person should know about a step that is no failure.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VertexWarning {
-    /// The step.
-    pub vertex: String,
-    /// Its weight; lint warnings have 1.
-    pub level: i64,
-    /// One line.
-    pub short: String,
-    /// More lines.
-    pub detail: Vec<String>,
-    /// Where the rule is explained.
-    pub url: String,
-    /// The Dockerfile lines it is about.
-    pub lines: Option<LineRange>,
-}
 
 /// One message of a build.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,16 +61,17 @@ impl BuildMessage {
 
     /// The record for a client of version 2 (BuildKit's trace); `None` where it has none for this message.
     pub fn trace(&self) -> Option<Value> {
-        let status = match self {
-            BuildMessage::Vertex(vertex) => protobuf::vertex(vertex),
-            BuildMessage::Status(status) => protobuf::status(status),
-            BuildMessage::Log(log) => protobuf::log(log),
-            BuildMessage::Warning(warning) => protobuf::warning(warning),
+        let mut update = TraceUpdate::default();
+        match self {
+            BuildMessage::Vertex(vertex) => update.vertexes.push(vertex.clone()),
+            BuildMessage::Status(status) => update.statuses.push(status.clone()),
+            BuildMessage::Log(log) => update.logs.push(log.clone()),
+            BuildMessage::Warning(warning) => update.warnings.push(warning.clone()),
             BuildMessage::Text(_) | BuildMessage::Pull(_) => return None,
             BuildMessage::Image(id) => return Some(json!({ "id": "moby.image.id", "aux": { "ID": id } })),
             BuildMessage::Failed(failure) => return Some(failure.record()),
-        };
-        Some(json!({ "id": "moby.buildkit.trace", "aux": BASE64_STANDARD.encode(status.into_bytes()) }))
+        }
+        Some(json!({ "id": TRACE_ID, "aux": encode_aux(&update) }))
     }
 }
 
@@ -187,11 +112,12 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_decoder_reads_what_is_written() {
+    fn each_protocol_has_its_own_records() {
         let vertex = Vertex { digest: "sha256:1".into(), name: "[1/2] FROM a".into(), ..Vertex::default() };
-        let record = BuildMessage::Vertex(vertex).trace().unwrap();
-        assert_eq!(record["id"], "moby.buildkit.trace");
-        assert!(record["aux"].is_string());
+        let record = BuildMessage::Vertex(vertex.clone()).trace().unwrap();
+        assert_eq!(record["id"], TRACE_ID);
+        assert_eq!(crate::buildkit::decode_aux(record["aux"].as_str().unwrap()).unwrap().vertexes, [vertex.clone()]);
+        assert_eq!(BuildMessage::Vertex(vertex).classic(), None);
         assert_eq!(BuildMessage::Text("x".into()).trace(), None);
     }
 }

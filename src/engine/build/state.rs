@@ -10,24 +10,10 @@ use bollard_stubs::models as docker;
 use super::ports;
 use crate::dockerfile::expand::{Escape, Expanded, expand, expand_heredoc, words};
 use crate::dockerfile::glob::clean;
-use crate::dockerfile::{Body, Command, Healthcheck, Heredoc, Instruction, Pair, Transfer};
+use crate::dockerfile::{Body, Command, Healthcheck, Heredoc, Instruction, PROXY_ARGS, Pair, Transfer};
 
 /// Where programs are looked for when an image does not say, as in Docker.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Build arguments that need no ARG, reach RUN, and never count as a difference.
-const PROXIES: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 /// What stays the same for a whole build.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +29,7 @@ pub(super) struct BuildFacts {
 impl BuildFacts {
     /// The proxy settings among the build arguments.
     pub(super) fn proxies(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.build_args.iter().filter(|(name, _)| PROXIES.contains(&name.as_str()))
+        self.build_args.iter().filter(|(name, _)| PROXY_ARGS.contains(&name.as_str()))
     }
 
     /// Takes in an ARG that stands before the first FROM.

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::progress::{BuildFailure, BuildMessage, Vertex, VertexLog, VertexStatus};
+use super::progress::{BuildFailure, BuildMessage};
 use super::run::Output;
 use super::teller::Teller;
+use crate::buildkit::{Vertex, VertexLog, VertexStatus};
 use crate::engine::image::Progress;
 
 /// The teller of one step.

@@ -17,7 +17,7 @@ use super::room::Room;
 use super::state::State;
 use super::validate;
 use crate::engine::EngineError;
-use crate::engine::image::Image;
+use crate::engine::image::{Image, host_architecture};
 use crate::engine::layer::detached_root;
 use crate::engine::network::NetworkMode;
 use crate::engine::network::files::extra_host;
@@ -330,7 +330,7 @@ fn discarded(host: &docker::HostConfig, is_v2: bool, has_apparmor: bool) -> Vec<
 /// Says so where the image is made for another processor; refuses where a certain one was asked for.
 fn platform_warning(image: &Image, reference: &str, platform: Option<&str>) -> Result<Vec<String>, EngineError> {
     let have = format!("{}/{}", image.config.os, image.config.architecture);
-    let (os, processor) = ("linux", processor());
+    let (os, processor) = ("linux", host_architecture());
     match platform.filter(|platform| !platform.is_empty()) {
         Some(wanted) => {
             let mut parts = wanted.split('/');
@@ -348,16 +348,5 @@ fn platform_warning(image: &Image, reference: &str, platform: Option<&str>) -> R
             "The requested image's platform ({have}) does not match the detected host platform ({os}/{processor}) and \
              no specific platform was requested"
         )]),
-    }
-}
-
-/// This host's processor by Go's name.
-pub fn processor() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" => "ppc64le",
-        other => other,
     }
 }

@@ -51,7 +51,6 @@ use bollard_stubs::models as docker;
 use tokio::io::AsyncRead;
 
 pub use attach::put_frame;
-pub use create::processor;
 pub use options::{
     ArchivePut, AttachOptions, Attached, AttachedIo, ByteStream, CommitOptions, ExecStart, ExecStarted, ListContainers,
     LogLine, LogSource, LogStream, Logs, LogsOptions, PathStat, RemoveContainer, StatsOptions, StatsStream,

@@ -112,7 +112,7 @@ fn instructions(parsed: &Parsed) -> Vec<BuiltInstruction> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::build_trace::{TraceUpdate, Vertex};
+    use crate::buildkit::{TraceUpdate, Vertex};
     use crate::dockerfile::parse;
 
     fn built(text: &str, lines: &[usize]) -> Build {
@@ -122,7 +122,7 @@ mod tests {
             digest: line.to_string(),
             started: Some(now),
             completed: Some(now),
-            lines: Some((*line, *line)),
+            lines: Some(LineRange { first: *line, last: *line }),
             ..Vertex::default()
         });
         build.steps.apply(&TraceUpdate { vertexes: vertexes.collect(), ..TraceUpdate::default() });

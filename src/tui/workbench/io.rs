@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use super::chooser::find_dockerfiles;
 use super::model::Cached;
 use super::update::{BuildFailure, WorkbenchEffect, WorkbenchEvent};
+use crate::buildkit::{TRACE_ID, decode_aux};
 use crate::client::build_context::{ContextFilter, folder_body};
-use crate::client::build_trace::{TRACE_ID, decode_aux};
 use crate::client::models::ContainerCreateBody;
 use crate::client::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
 use crate::client::{BuildRecord, Docker, Error};
@@ -133,7 +133,7 @@ async fn run_build(
     Ok(image)
 }
 
-fn trace_of(record: &BuildRecord) -> Result<Option<crate::client::build_trace::TraceUpdate>, Error> {
+fn trace_of(record: &BuildRecord) -> Result<Option<crate::buildkit::TraceUpdate>, Error> {
     match (&record.id, &record.aux) {
         (Some(id), Some(serde_json::Value::String(aux))) if id == TRACE_ID => {
             decode_aux(aux).map(Some).map_err(|error| Error::DockerStreamError { error: error.to_string() })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::client::build_trace::{TraceUpdate, Vertex, VertexLog, VertexStatus};
+use crate::buildkit::{TraceUpdate, Vertex, VertexLog, VertexStatus};
 use crate::dockerfile::LineRange;
 
 /// Lines kept of one step's output.
@@ -83,7 +83,7 @@ impl Step {
             stage: stage.to_owned(),
             // An instruction over several lines is told on one, without its indentation.
             title: title.split_whitespace().collect::<Vec<_>>().join(" "),
-            lines: vertex.lines.map(|(first, last)| LineRange { first, last }),
+            lines: vertex.lines,
             state: StepState::of(vertex),
             parts: Vec::new(),
             log: StepLog::default(),
@@ -213,8 +213,8 @@ impl Steps {
         match self.step_mut(&vertex.digest) {
             Some(step) => {
                 step.state = StepState::of(vertex);
-                if let Some((first, last)) = vertex.lines {
-                    step.lines = Some(LineRange { first, last });
+                if vertex.lines.is_some() {
+                    step.lines = vertex.lines;
                 }
             }
             None => {
@@ -325,7 +325,12 @@ mod tests {
     }
 
     fn vertex(digest: &str, name: &str, line: usize) -> Vertex {
-        Vertex { digest: digest.into(), name: name.into(), lines: Some((line, line)), ..Vertex::default() }
+        Vertex {
+            digest: digest.into(),
+            name: name.into(),
+            lines: Some(LineRange { first: line, last: line }),
+            ..Vertex::default()
+        }
     }
 
     fn told(steps: &mut Steps, vertexes: Vec<Vertex>) {

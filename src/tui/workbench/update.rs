@@ -11,7 +11,7 @@ use super::build::{Build, Outcome};
 use super::chooser::{Choice, Chooser};
 use super::document::{Document, Edit, Movement, Selecting};
 use super::model::{Cached, Focus, LogPlace, Prompt, StepChoice, Workbench, proposed_tag};
-use crate::client::build_trace::TraceUpdate;
+use crate::buildkit::TraceUpdate;
 
 /// What the user can ask of the workbench by a key or by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -629,7 +629,8 @@ fn edit_of(key: &KeyEvent) -> Option<Edit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::build_trace::Vertex;
+    use crate::buildkit::Vertex;
+    use crate::dockerfile::LineRange;
 
     fn bench(text: &str) -> Workbench {
         let mut bench = Workbench::new("/srv/app".as_ref(), None);
@@ -660,7 +661,7 @@ mod tests {
         bench.command(Command::Build(Cached::Yes));
         let failed = Vertex {
             digest: "x".into(),
-            lines: Some((3, 3)),
+            lines: Some(LineRange { first: 3, last: 3 }),
             completed: Some(Timestamp::UNIX_EPOCH),
             error: "exit code: 1".into(),
             ..Vertex::default()

@@ -5,7 +5,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::{Look, Places, draw};
-use crate::client::build_trace::{TraceUpdate, Vertex, VertexLog};
+use crate::buildkit::{TraceUpdate, Vertex, VertexLog};
+use crate::dockerfile::LineRange;
 use crate::tui::glyphs;
 use crate::tui::theme::Theme;
 use crate::tui::workbench::{BuildFailure, Cached, Command, Workbench, WorkbenchEvent};
@@ -31,8 +32,8 @@ fn bench() -> Workbench {
     bench
 }
 
-fn vertex(digest: &str, name: &str, lines: (usize, usize)) -> Vertex {
-    Vertex { digest: digest.into(), name: name.into(), lines: Some(lines), ..Vertex::default() }
+fn vertex(digest: &str, name: &str, (first, last): (usize, usize)) -> Vertex {
+    Vertex { digest: digest.into(), name: name.into(), lines: Some(LineRange { first, last }), ..Vertex::default() }
 }
 
 fn building() -> Workbench {

@@ -1,100 +1,12 @@
-//! Reads BuildKit's progress out of a build's records.
-//!
-//! A build asked for with `version=2` answers with records `{"id":"moby.buildkit.trace","aux":"<base64>"}`; inside is a
-//! `StatusResponse` of BuildKit's `control.proto`. Only the fields a screen needs are read; unknown ones are skipped, so
-//! this also reads a newer BuildKit.
+//! Reads a `StatusResponse`. Only the fields a screen needs are read; unknown ones are skipped, so this also reads a newer
+//! BuildKit.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 
-/// The `id` of the records that carry a trace.
-pub const TRACE_ID: &str = "moby.buildkit.trace";
-
-/// What changed since the last record.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct TraceUpdate {
-    /// Steps that began, ended or changed; a step is told again as a whole.
-    pub vertexes: Vec<Vertex>,
-    /// Progress within steps.
-    pub statuses: Vec<VertexStatus>,
-    /// Output of steps.
-    pub logs: Vec<VertexLog>,
-    /// Warnings.
-    pub warnings: Vec<VertexWarning>,
-}
-
-/// One step of a build.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Vertex {
-    /// What names it in all messages.
-    pub digest: String,
-    /// The digests of the steps it needs.
-    pub inputs: Vec<String>,
-    /// Like `[build 2/4] RUN apt-get update`.
-    pub name: String,
-    /// Whether its result came from the cache.
-    pub cached: bool,
-    /// When work on it began.
-    pub started: Option<Timestamp>,
-    /// When it ended, well or not.
-    pub completed: Option<Timestamp>,
-    /// Why it failed; empty while it has not.
-    pub error: String,
-    /// First and last Dockerfile line (from 1) it stands for. Only Boxyard's engine tells; `None` from others.
-    pub lines: Option<(usize, usize)>,
-}
-
-/// How far a part of a step is.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VertexStatus {
-    /// What it is about, unique within its step.
-    pub id: String,
-    /// The step's digest.
-    pub vertex: String,
-    /// What is done, like `extracting`.
-    pub name: String,
-    /// How much is done.
-    pub current: i64,
-    /// Of how much; 0 where that is not known.
-    pub total: i64,
-    /// When this was so.
-    pub timestamp: Option<Timestamp>,
-    /// When it began.
-    pub started: Option<Timestamp>,
-    /// When it ended.
-    pub completed: Option<Timestamp>,
-}
-
-/// Output of a step.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VertexLog {
-    /// The step's digest.
-    pub vertex: String,
-    /// When it was read.
-    pub timestamp: Option<Timestamp>,
-    /// 1 for standard output, 2 for standard error.
-    pub stream: i64,
-    /// The bytes, as the program wrote them.
-    pub msg: Vec<u8>,
-}
-
-/// Something a person should know that is no failure.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct VertexWarning {
-    /// The step's digest.
-    pub vertex: String,
-    /// Its weight.
-    pub level: i64,
-    /// One line.
-    pub short: String,
-    /// More lines.
-    pub detail: Vec<String>,
-    /// Where it is explained.
-    pub url: String,
-    /// First and last Dockerfile line (from 1) it is about.
-    pub lines: Option<(usize, usize)>,
-}
+use super::{TraceUpdate, Vertex, VertexLog, VertexStatus, VertexWarning};
+use crate::dockerfile::LineRange;
 
 /// Why a record could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -200,19 +112,20 @@ fn warning(message: &[u8]) -> Result<VertexWarning, TraceError> {
 }
 
 /// `ProgressGroup`: Boxyard's engine writes `line:FIRST-LAST` as the group's id.
-fn group_lines(message: &[u8]) -> Result<Option<(usize, usize)>, TraceError> {
+fn group_lines(message: &[u8]) -> Result<Option<LineRange>, TraceError> {
     for field in Fields(message) {
         if let (1, Value::Bytes(id)) = field? {
             let id = text(id);
             let range = id.strip_prefix("line:").and_then(|range| range.split_once('-'));
-            return Ok(range.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?))));
+            return Ok(range
+                .and_then(|(first, last)| Some(LineRange { first: first.parse().ok()?, last: last.parse().ok()? })));
         }
     }
     Ok(None)
 }
 
 /// `pb.Range { start, end }`, each a `Position { line, character }`.
-fn range_lines(message: &[u8]) -> Result<Option<(usize, usize)>, TraceError> {
+fn range_lines(message: &[u8]) -> Result<Option<LineRange>, TraceError> {
     let (mut first, mut last) = (None, None);
     for field in Fields(message) {
         match field? {
@@ -221,7 +134,7 @@ fn range_lines(message: &[u8]) -> Result<Option<(usize, usize)>, TraceError> {
             _ => {}
         }
     }
-    Ok(first.map(|first| (first, last.unwrap_or(first))))
+    Ok(first.map(|first| LineRange { first, last: last.unwrap_or(first) }))
 }
 
 fn position_line(message: &[u8]) -> Result<Option<usize>, TraceError> {
@@ -341,7 +254,7 @@ mod tests {
         let vertex = update.vertexes.first().unwrap();
         assert_eq!((vertex.digest.as_str(), vertex.name.as_str(), vertex.cached), ("sha256:ab", "[2/4] RUN x", true));
         assert_eq!(vertex.inputs, ["sha256:cd"]);
-        assert_eq!(vertex.lines, Some((3, 5)));
+        assert_eq!(vertex.lines, Some(LineRange { first: 3, last: 5 }));
         assert_eq!(vertex.started, Timestamp::new(1_735_218_176, 5).ok());
     }
 
@@ -350,7 +263,7 @@ mod tests {
         let range = [bytes(1, &[0x08, 7]), bytes(2, &[0x08, 9])].concat();
         let warning = [bytes(3, b"MaintainerDeprecated"), bytes(7, &range)].concat();
         let update = decode(&bytes(4, &warning)).unwrap();
-        assert_eq!(update.warnings.first().unwrap().lines, Some((7, 9)));
+        assert_eq!(update.warnings.first().unwrap().lines, Some(LineRange { first: 7, last: 9 }));
     }
 
     #[test]
