@@ -18,6 +18,7 @@ pub mod runtime;
 pub mod shim;
 pub mod store;
 pub mod system;
+pub mod trace;
 pub mod volume;
 
 pub use door::{Engine, EngineOptions};

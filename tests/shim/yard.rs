@@ -82,6 +82,7 @@ impl Yard {
             exit_path: at("state/exit.json"),
             dns: None,
             restart: None,
+            trace: false,
         };
         Self { spec, folder, bundle }
     }

@@ -159,6 +159,7 @@ impl<'a> Sandbox<'a> {
             exit_path: self.bundle.join("exit.json"),
             dns: None,
             restart: None,
+            trace: false,
         };
         let shim = Shim::spawn(&self.runner.shim, &self.bundle, &spec, netns).await?;
         self.shim = Some(shim.clone());

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::engine::EngineError;
 use crate::engine::runtime::Cgroups;
 use crate::engine::shim::{ExitRecord, Shim};
 use crate::engine::store::read_record;
+use crate::engine::trace;
 
 /// A container whose last run this engine did not see the end of.
 struct Lost {
@@ -52,6 +54,7 @@ impl Room {
             turns,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            traces_starts: std::env::var(trace::VARIABLE).is_ok_and(|value| trace::wants_starts(&value)),
         });
         let reader = Arc::clone(&room);
         Self::blocking(move || reader.read_records()).await?;
@@ -72,6 +75,12 @@ impl Room {
                 Ok(None) => {
                     if let Err(error) = self.rooms.root.discard(&files.state) {
                         tracing::warn!(container = id, %error, "a folder without a container is left");
+                    }
+                }
+                // A power loss shortly after its creation: it never ran, and nobody was promised anything it holds.
+                Err(_) if is_empty_file(&files.record()) && is_empty_folder(&files.upper()) => {
+                    if let Err(error) = self.rooms.root.discard(&files.state) {
+                        tracing::warn!(container = id, %error, "a half-made container is left");
                     }
                 }
                 Err(error) => tracing::error!(container = id, %error, "this container can't be read and is left alone"),
@@ -252,4 +261,12 @@ enum Met {
     Ended(Option<ExitRecord>),
     /// It does not run, as the record says.
     AtRest,
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.len() == 0)
+}
+
+fn is_empty_folder(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }

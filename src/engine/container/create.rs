@@ -22,7 +22,7 @@ use crate::engine::layer::detached_root;
 use crate::engine::network::NetworkMode;
 use crate::engine::network::files::extra_host;
 use crate::engine::oci;
-use crate::engine::store::write_record;
+use crate::engine::store::write_volatile_record;
 use crate::engine::volume::{MountInput, MountSource, MountedPoint, mount_requests, volumes_from};
 
 /// `/dev/shm` where nothing is asked for (Docker's default).
@@ -206,6 +206,7 @@ impl Room {
             let _ = Self::blocking(move || root.discard(&folder.state).map(drop).map_err(disk("discard"))).await;
             return Err(error);
         }
+        container.sync_soon();
         self.index.add(Arc::clone(&container));
         Ok(container)
     }
@@ -230,7 +231,8 @@ fn fill(folder: &Path, record: &ContainerRecord) -> Result<(), EngineError> {
     make(&names.work(), 0o700)?;
     fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711))
         .map_err(disk("create the container's folder"))?;
-    write_record(&names.record(), record).map_err(|error| EngineError::system(error.to_string()).because(error))
+    write_volatile_record(&names.record(), record)
+        .map_err(|error| EngineError::system(error.to_string()).because(error))
 }
 
 /// A disk's refusal, told at the door.

@@ -29,6 +29,7 @@ use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
 use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput, UserNs};
 use crate::engine::shim::{RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION, user_sandbox};
 use crate::engine::store::remove_record;
+use crate::engine::trace::Trace;
 use crate::engine::volume::MountedPoint;
 
 /// The files every container gets from us.
@@ -41,6 +42,7 @@ struct Acquired {
     bundle: bool,
     endpoints: Vec<Endpoint>,
     shim: Option<Shim>,
+    trace: Trace,
 }
 
 /// A failed start: what the client reads and the exit code it stands for.
@@ -83,8 +85,10 @@ impl Room {
             container.settled().await;
         }
         container.record().state.may_start()?;
-        let mut acquired = Acquired::default();
+        let mut acquired = Acquired { trace: Trace::new("engine", self.traces_starts), ..Acquired::default() };
+        acquired.trace.mark("start is asked for");
         let turn = self.turn().await;
+        acquired.trace.mark("its turn has come");
         let launched = self.launch_steps(container, restart_count, &mut acquired).await;
         drop(turn);
         match launched {
@@ -92,6 +96,9 @@ impl Room {
                 container.beat(|pulse| pulse.is_running = true);
                 container.publish(&self.rooms.events, "start", []);
                 self.monitor(container);
+                if acquired.trace.is_on() {
+                    tracing::info!("start of {}, stage by stage\n{}", container.record().name, acquired.trace);
+                }
                 Ok(())
             }
             Err(failure) => {
@@ -114,12 +121,16 @@ impl Room {
         acquired.volumes = true;
         let mut mounts = self.rooms.volumes.mount(&record.id, &record.mounts).await?;
 
+        acquired.trace.mark("layers, volumes");
         acquired.bundle = true;
         self.make_bundle(container).await?;
+        acquired.trace.mark("run folder");
 
         let sandbox = self.make_sandbox(&record, acquired).await?;
+        acquired.trace.mark("network");
         mounts.extend(self.write_network_files(container, &record, &sandbox).await?);
 
+        acquired.trace.mark("hosts, hostname, resolv.conf");
         let config = self.config_in_force(&record)?;
         let plan = oci::plan(&PlanInput {
             id: &record.id,
@@ -148,9 +159,13 @@ impl Room {
                 self.rooms.networks.dns_config(&record.id, servers)
             }),
             restart,
+            trace: acquired.trace.is_on(),
         };
+        acquired.trace.mark("plan");
         let shim = Shim::spawn(&self.rooms.binary, &container.folder.bundle, &spec, sandbox.netns).await?;
         acquired.shim = Some(shim.clone());
+        acquired.trace.take_in(shim.hello().trace.iter().cloned());
+        acquired.trace.mark("shim and container are set up");
 
         for waiting in container.take_waiting() {
             let connection = shim.attach(waiting.attach).await?;
@@ -167,8 +182,12 @@ impl Room {
         // Written as running before it runs: killed in between, the next engine asks the shim and knows.
         container.set_shim(Some(shim.clone()));
         container.intend(Intent::None);
+        let trace = &mut acquired.trace;
         let started = async {
+            trace.mark("record written");
             let started = shim.start().await?;
+            trace.take_in(started.trace);
+            trace.mark("it runs");
             Ok(State::Running(Alive { pid: started.pid, started_at: started.started_at, oom_killed: false }))
         };
         let result = container.change_around::<Failure>(intended, started).await;
@@ -238,6 +257,7 @@ impl Room {
         )?;
         let mut places = Vec::new();
         let mut has_dns = false;
+        let mut links = 0_u32;
         for (name, place) in primary_first(record) {
             let network = self.rooms.networks.find(name)?;
             if network.resolves_names() {
@@ -249,6 +269,13 @@ impl Room {
                 ports: if takes_ports { std::mem::take(&mut ports) } else { Vec::new() },
                 ..endpoint_request(record, &network.name, &place.asked)?
             };
+            let request = if is_host {
+                request
+            } else {
+                // Nobody but us has put links into a namespace that is this new, so there is nothing to look up in it.
+                EndpointRequest { interface: format!("eth{links}"), ..request }
+            };
+            links += u32::from(network.driver == Driver::Bridge);
             let endpoint = self.rooms.networks.connect(netns.as_fd(), request).await?;
             acquired.endpoints.push(endpoint.clone());
             places.push((network.name, NetworkPlace { asked: place.asked.clone(), endpoint: Some(endpoint) }));

@@ -5,6 +5,8 @@
 //! (held for a pointer's copy). Readers (`list`, `inspect`, `logs`, `stats`) only take the last one, so they never wait
 //! for a verb.
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,7 +19,11 @@ use super::state::{Exit, State};
 use crate::engine::EngineError;
 use crate::engine::events::Events;
 use crate::engine::shim::{Attach, Shim};
-use crate::engine::store::write_record;
+use crate::engine::store::{RecordError, sync_record, write_volatile_record};
+
+/// How long a written record waits before the disk is asked to keep it. Writes that follow each other cost one such
+/// request then, and a container that is gone again by then (`docker run --rm`) costs none.
+const SYNC_DELAY: Duration = Duration::from_millis(200);
 
 /// A container this engine knows.
 pub struct Container {
@@ -31,6 +37,7 @@ pub struct Container {
     snapshot: RwLock<Arc<ContainerRecord>>,
     pulse: watch::Sender<Pulse>,
     live: Mutex<Live>,
+    is_sync_due: Arc<AtomicBool>,
     /// Told when a pending restart is no longer wanted.
     pub restart_cancelled: Notify,
 }
@@ -90,6 +97,7 @@ impl Container {
             snapshot: RwLock::new(Arc::new(record)),
             pulse: watch::Sender::new(pulse),
             live: Mutex::new(Live::default()),
+            is_sync_due: Arc::default(),
             restart_cancelled: Notify::new(),
         })
     }
@@ -154,10 +162,31 @@ impl Container {
             return Err(no_such_container(&self.id));
         }
         let (path, record) = (self.folder.record(), record.clone());
-        tokio::task::spawn_blocking(move || write_record(&path, &record))
+        tokio::task::spawn_blocking(move || write_volatile_record(&path, &record))
             .await
             .map_err(|error| EngineError::system(format!("write the container's record: {error}")))?
-            .map_err(|error| EngineError::system(error.to_string()).because(error))
+            .map_err(|error| EngineError::system(error.to_string()).because(error))?;
+        self.sync_soon();
+        Ok(())
+    }
+
+    /// Has the disk keep the record, in a moment and behind the caller's back: it outlives our own death from the write
+    /// on, and only a power loss within that moment shows the state before.
+    pub fn sync_soon(&self) {
+        if self.is_sync_due.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (is_due, path) = (Arc::clone(&self.is_sync_due), self.folder.record());
+        tokio::spawn(async move {
+            tokio::time::sleep(SYNC_DELAY).await;
+            // Before the sync: a write that comes during it asks for another one.
+            is_due.store(false, Ordering::Release);
+            match tokio::task::spawn_blocking(move || sync_record(&path)).await {
+                Ok(Err(RecordError::Io { source, .. })) if source.kind() == io::ErrorKind::NotFound => {} // removed
+                Ok(Err(error)) => tracing::warn!(%error, "a power loss may take a container's last state"),
+                _ => {}
+            }
+        });
     }
 
     fn show(&self, record: ContainerRecord) {

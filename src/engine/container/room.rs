@@ -55,6 +55,8 @@ pub struct Room {
     pub tasks: TaskTracker,
     /// Ends the monitors when the engine closes; containers run on.
     pub closing: CancellationToken,
+    /// Whether every start is told stage by stage.
+    pub traces_starts: bool,
 }
 
 /// How many containers start or are cleaned up at once: enough to keep `cpus` busy while most wait for the disk. More

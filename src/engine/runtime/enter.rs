@@ -11,6 +11,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, terminal};
 use crate::engine::oci::ProcessPlan;
+use crate::engine::trace::Trace;
 use crate::sys::process::exit_now;
 
 /// The container's first process.
@@ -52,7 +53,7 @@ fn set_up(plan: &ProcessPlan, container: Target<'_>, stdio: Stdio, talk: &Talk) 
         Some(size) => Some(terminal::open(&root, size.or(plan.console_size))?),
         None => None,
     };
-    Prepared::new(plan, "exec", &root, MissingDirectory::Refuse)?.run(plan, terminal, talk)
+    Prepared::new(plan, "exec", &root, MissingDirectory::Refuse)?.run(plan, terminal, talk, &mut Trace::default())
 }
 
 /// Who of the host is root in the user namespace of process `pid`; `None` where it is ours.

@@ -16,6 +16,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, hide, network, remap, root, terminal};
 use crate::engine::oci::{ConsoleSize, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NetNs, Sharing, UserNs};
+use crate::engine::trace::Trace;
 use crate::sys::process::exit_now;
 
 /// What the new process is to do.
@@ -26,31 +27,37 @@ pub(super) struct Job<'a> {
 }
 
 /// Sets this process up as the container's first, and becomes its program; failing, tells the parent and ends.
-pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> ! {
+pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk, mut trace: Trace) -> ! {
     let Err(error) = match job.plan.namespaces.user {
-        UserNs::Host => set_up(job, stdio, talk),
-        UserNs::OfNetwork { uid, gid } => remap::set_up(job, remap::Root { uid, gid }, stdio, talk),
+        UserNs::Host => set_up(job, stdio, talk, &mut trace),
+        UserNs::OfNetwork { uid, gid } => remap::set_up(job, remap::Root { uid, gid }, stdio, talk, &mut trace),
     };
     let _ = talk.send(&Message::Failed(error), None); // without a parent nobody wants to know
     exit_now(1)
 }
 
-fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infallible, StepError> {
+fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result<std::convert::Infallible, StepError> {
     let plan = job.plan;
+    trace.mark("clone");
     process::leave_parent(&plan.process)?;
     join_namespaces(job)?;
+    trace.mark("session, limits, namespaces");
     let wants_terminal = process::take_stdio(stdio, plan.process.preserve_fds, talk)?;
     process::write_own_proc(&plan.process)?;
     write_sysctls(&plan.sysctls)?;
     name_host(plan)?;
 
     let mut is_attached = run_early_hooks(plan, talk)?;
+    trace.mark("streams, sysctls, host name");
     let sources = Sources::open(plan)?;
+    trace.mark("sources of mounts");
     let detached = root::open(&plan.root)?;
+    trace.mark("root file system");
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .during(Step::Mount, "/ as slave")?;
     let root = root::enter(detached, &plan.root)?;
 
+    trace.mark("pivot_root");
     let mut enter_cgroups = || {
         if !std::mem::replace(&mut is_attached, true) {
             talk.expect(&Message::Attached)?;
@@ -60,8 +67,9 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk) -> Result<std::convert::Infa
     };
     mounts::make(plan, sources, &root, &mut enter_cgroups)?;
     enter_cgroups()?;
+    trace.mark("mounts (and the wait for the cgroup)");
     devices::make(&job.devices.nodes, &plan.mounts, &root)?;
-    finish(plan, &root, wants_terminal, talk)
+    finish(plan, &root, wants_terminal, talk, trace)
 }
 
 /// The last part, once everything is mounted: terminal, hidden paths, identity, program.
@@ -70,6 +78,7 @@ pub(super) fn finish(
     root: &OwnedFd,
     wants_terminal: Option<Option<ConsoleSize>>,
     talk: &Talk,
+    trace: &mut Trace,
 ) -> Result<std::convert::Infallible, StepError> {
     let terminal = match wants_terminal {
         Some(size) => Some(terminal::open(root, size.or(plan.process.console_size))?),
@@ -78,13 +87,16 @@ pub(super) fn finish(
     if let Some(terminal) = &terminal {
         terminal.show_as_console(root)?;
     }
+    trace.mark("devices, terminal");
     hide::mask(&plan.masked_paths, root)?;
     hide::make_readonly(&plan.readonly_paths, root)?;
+    trace.mark("masked and read-only paths");
     let prepared = Prepared::new(&plan.process, &plan.id, root, MissingDirectory::Make)?;
     if plan.readonly_root {
         hide::make_root_readonly(root)?;
     }
-    prepared.run_with(&plan.process, terminal, talk, &plan.hooks.start_container)
+    trace.mark("user, working directory, keyring");
+    prepared.run_with(&plan.process, terminal, talk, &plan.hooks.start_container, trace)
 }
 
 /// Hooks that come before the host is out of sight. Tells whether the process is known to be in its cgroups now.

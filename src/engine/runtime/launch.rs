@@ -16,6 +16,7 @@ use super::{Step, StepError, enter, init};
 use crate::engine::oci::{
     CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NamespaceKind, NetNs, PidNs, ProcessPlan, Sharing, UserNs,
 };
+use crate::engine::trace::Trace;
 use crate::sys::process::{Cloned, clone3};
 
 /// Where a process's input comes from and its output goes.
@@ -44,6 +45,8 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The terminal's master.
     pub pty_master: Option<OwnedFd>,
+    /// The stages up to here, where traced.
+    pub trace: Trace,
     talk: Talk,
 }
 
@@ -54,9 +57,10 @@ impl Created {
     /// The step that failed; the process is then gone and reaped, its cgroup is still there.
     /// [`StepError::exit_code`] says 126 or 127.
     pub fn start(self) -> Result<Running, StepError> {
-        let Created { pid, pidfd, pty_master, talk } = self;
-        match start(&talk) {
-            Ok(()) => Ok(Running { pid, pidfd, pty_master }),
+        let Created { pid, pidfd, pty_master, mut trace, talk } = self;
+        trace.mark("start is asked for");
+        match start(&talk, &mut trace) {
+            Ok(()) => Ok(Running { pid, pidfd, pty_master, trace }),
             Err(error) => {
                 end(pidfd.as_fd());
                 Err(error)
@@ -97,6 +101,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The terminal's master.
     pub pty_master: Option<OwnedFd>,
+    /// The stages from [`Created::start`] on, where traced.
+    pub trace: Trace,
 }
 
 /// The container to run a further process in.
@@ -115,10 +121,23 @@ pub struct ExecTarget<'a> {
 /// # Errors
 /// The step that failed; nothing is left behind then.
 pub fn create(plan: &LaunchPlan, stdio: Stdio, netns: Option<BorrowedFd<'_>>) -> Result<Created, StepError> {
-    create_with_hooks(plan, stdio, netns, &mut |_| Ok(()))
+    create_container(plan, stdio, netns, &mut |_| Ok(()), Trace::default())
 }
 
-/// The same for a plan with hooks outside: `run_hooks` is called with the process once its namespaces exist.
+/// As [`create`], noting in `trace` when each stage ended.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_traced(
+    plan: &LaunchPlan,
+    stdio: Stdio,
+    netns: Option<BorrowedFd<'_>>,
+    trace: Trace,
+) -> Result<Created, StepError> {
+    create_container(plan, stdio, netns, &mut |_| Ok(()), trace)
+}
+
+/// As [`create`] for a plan with hooks outside: `run_hooks` is called with the process once its namespaces exist.
 ///
 /// # Errors
 /// As [`create`], and whatever `run_hooks` refuses.
@@ -128,6 +147,16 @@ pub fn create_with_hooks(
     netns: Option<BorrowedFd<'_>>,
     run_hooks: RunHooks<'_>,
 ) -> Result<Created, StepError> {
+    create_container(plan, stdio, netns, run_hooks, Trace::default())
+}
+
+fn create_container(
+    plan: &LaunchPlan,
+    stdio: Stdio,
+    netns: Option<BorrowedFd<'_>>,
+    run_hooks: RunHooks<'_>,
+    mut trace: Trace,
+) -> Result<Created, StepError> {
     let devices = devices::gather(&plan.devices)?;
     let mut limits = plan.cgroup.limits.clone();
     if let Some(rules) = &mut limits.devices {
@@ -135,7 +164,8 @@ pub fn create_with_hooks(
     }
     let cgroups = Cgroups::new(plan.cgroup.layout.clone());
     cgroups.create(&plan.cgroup.path, &limits).map_err(|error| cgroup_step(Step::Cgroup, &error))?;
-    let created = create_process(plan, &devices, stdio, netns, &cgroups, run_hooks);
+    trace.mark("cgroup made, limits");
+    let created = create_process(plan, &devices, stdio, netns, &cgroups, run_hooks, trace);
     if created.is_err() {
         let _ = cgroups.remove(&plan.cgroup.path); // the first failure is the one to tell
     }
@@ -149,6 +179,7 @@ fn create_process(
     netns: Option<BorrowedFd<'_>>,
     cgroups: &Cgroups,
     run_hooks: RunHooks<'_>,
+    mut trace: Trace,
 ) -> Result<Created, StepError> {
     let (talk, childs_talk) = Talk::pair()?;
     let joined = plan.namespaces.joined.iter().find(|one| one.kind == NamespaceKind::Pid);
@@ -163,19 +194,23 @@ fn create_process(
     let cloned = clone_into(&plan.cgroup, cgroups, own_namespaces(plan), peer.as_ref())?;
     let Cloned::Parent { mut pid, mut pidfd } = cloned else {
         drop(talk);
-        init::run(&init::Job { plan, devices, netns }, stdio, &childs_talk)
+        init::run(&init::Job { plan, devices, netns }, stdio, &childs_talk, Trace::new("init", trace.is_on()))
     };
+    trace.mark("clone");
     drop((childs_talk, stdio));
     let met = attach(&talk, cgroups, &plan.cgroup.path, pid).and_then(|()| {
+        trace.mark("moved into its cgroups");
         if plan.namespaces.user != UserNs::Host {
             let preparer = std::mem::replace(&mut pidfd, moved(&talk)?);
             let _ = waitid(WaitId::PidFd(preparer.as_fd()), WaitIdOptions::EXITED); // it ends by itself
             pid = number_of(&pidfd)?;
         }
-        ready(&talk, pid, run_hooks)
+        let pty_master = ready(&talk, pid, run_hooks, &mut trace)?;
+        trace.mark("the container is set up");
+        Ok(pty_master)
     });
     match met {
-        Ok(pty_master) => Ok(Created { pid, pidfd, pty_master, talk }),
+        Ok(pty_master) => Ok(Created { pid, pidfd, pty_master, trace, talk }),
         Err(error) => {
             end(pidfd.as_fd());
             Err(error)
@@ -213,11 +248,12 @@ pub fn exec(target: ExecTarget<'_>, plan: &ProcessPlan, stdio: Stdio) -> Result<
         enter::run(plan, enter::Target { pid: target.pid, process: container.as_fd() }, stdio, &childs_talk)
     };
     drop((childs_talk, stdio));
+    let mut trace = Trace::default();
     let met = attach(&talk, &cgroups, &target.cgroup.path, pid)
         .and_then(|()| talk.expect(&Message::Ready))
-        .and_then(|pty| start(&talk).map(|()| pty));
+        .and_then(|pty| start(&talk, &mut trace).map(|()| pty));
     match met {
-        Ok(pty_master) => Ok(Running { pid, pidfd, pty_master }),
+        Ok(pty_master) => Ok(Running { pid, pidfd, pty_master, trace }),
         Err(error) => {
             end(pidfd.as_fd());
             Err(error)
@@ -279,12 +315,12 @@ fn attach(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<(), St
 }
 
 /// Waits until the child is set up, running its hooks when it asks for them, and takes the terminal's master from it.
-fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>) -> Result<Option<OwnedFd>, StepError> {
-    match talk.receive()? {
+fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>, trace: &mut Trace) -> Result<Option<OwnedFd>, StepError> {
+    match talk.receive_traced(trace)? {
         Some((Message::Hooks, _)) => {
             run_hooks(pid)?;
             talk.send(&Message::HooksRan, None)?;
-            talk.expect(&Message::Ready)
+            talk.expect_traced(&Message::Ready, trace)
         }
         Some((Message::Ready, master)) => Ok(master),
         Some((Message::Failed(error), _)) => Err(error),
@@ -294,10 +330,13 @@ fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>) -> Result<Option<OwnedF
 }
 
 /// Says "start" and waits until the program runs, which closes the child's end.
-fn start(talk: &Talk) -> Result<(), StepError> {
+fn start(talk: &Talk, trace: &mut Trace) -> Result<(), StepError> {
     talk.send(&Message::Start, None)?;
-    match talk.receive()? {
-        None => Ok(()),
+    match talk.receive_traced(trace)? {
+        None => {
+            trace.mark("the program runs");
+            Ok(())
+        }
         Some((Message::Failed(error), _)) => Err(error),
         Some(_) => Err(StepError::new(Step::Talk, rustix::io::Errno::PROTO, "")),
     }

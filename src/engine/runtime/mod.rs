@@ -28,7 +28,7 @@ mod user;
 pub use cgroup::{CgroupStats, Cgroups, OomSource};
 pub use hooks::run_hook;
 pub use host::HostFacts;
-pub use launch::{Created, ExecTarget, Running, Stdio, create, create_with_hooks, exec};
+pub use launch::{Created, ExecTarget, Running, Stdio, create, create_traced, create_with_hooks, exec};
 pub use network::raise_loopback;
 pub use remap::own_new_files_as;
 pub use start::start_later;

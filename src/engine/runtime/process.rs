@@ -25,6 +25,7 @@ use super::user::{Identity, UserFiles, look_up};
 use super::{Stdio, Step, StepError, reaper, start};
 use crate::engine::oci::spec::Hook;
 use crate::engine::oci::{CapSet, ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};
+use crate::engine::trace::Trace;
 use crate::sys::{process as sys, rights};
 
 /// Where programs are looked for when the environment does not say: Docker's default.
@@ -164,8 +165,9 @@ impl Prepared {
         plan: &ProcessPlan,
         terminal: Option<Terminal>,
         talk: &Talk,
+        trace: &mut Trace,
     ) -> Result<Infallible, StepError> {
-        self.run_with(plan, terminal, talk, &[])
+        self.run_with(plan, terminal, talk, &[], trace)
     }
 
     /// The same, with hooks before the program.
@@ -175,18 +177,23 @@ impl Prepared {
         terminal: Option<Terminal>,
         talk: &Talk,
         hooks: &[Hook],
+        trace: &mut Trace,
     ) -> Result<Infallible, StepError> {
         let master = terminal.map(take_terminal).transpose()?;
         give_stdio_to(&self.identity)?;
+        talk.send_marks(trace);
         talk.send(&Message::Ready, master.as_ref().map(AsFd::as_fd))?;
         drop(master);
-        let Some(door) = await_start(talk)? else { return self.become_program(plan, hooks) };
+        let Some(door) = await_start(talk)? else {
+            trace.mark("start is heard");
+            return self.become_program(plan, talk, hooks, trace);
+        };
         // whether the program is there is told to the one who goes away, as runc does
         find_program(&self.args, &self.path)?;
         talk.send(&Message::Ready, None)?;
         let caller = start::await_caller(&door)?;
         drop(door);
-        let error = match self.become_program(plan, hooks) {
+        let error = match self.become_program(plan, &caller, hooks, trace) {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -194,7 +201,13 @@ impl Prepared {
         sys::exit_now(1)
     }
 
-    fn become_program(self, plan: &ProcessPlan, hooks: &[Hook]) -> Result<Infallible, StepError> {
+    fn become_program(
+        self,
+        plan: &ProcessPlan,
+        talk: &Talk,
+        hooks: &[Hook],
+        trace: &mut Trace,
+    ) -> Result<Infallible, StepError> {
         if !hooks.is_empty() {
             let state = super::hooks::state_inside("", "created");
             hooks.iter().try_for_each(|hook| super::hooks::run_hook(hook, &state))?;
@@ -202,17 +215,21 @@ impl Prepared {
         // without no_new_privs, only a privileged process may load a filter
         if !plan.no_new_privileges {
             load_filter(&plan.seccomp)?;
+            trace.mark("seccomp filter");
         }
         umask(Mode::from_raw_mode(plan.umask.unwrap_or(0o022)));
         become_user(&self.identity, plan)?;
         if plan.no_new_privileges {
             set_no_new_privs(true).during(Step::NoNewPrivileges, "")?;
             load_filter(&plan.seccomp)?;
+            trace.mark("seccomp filter");
         }
         sys::close_on_exec_from(3 + plan.preserve_fds).during(Step::CloseDescriptors, "")?;
         if plan.init {
             reaper::become_child_of_init()?;
         }
+        trace.mark("identity, capabilities");
+        talk.send_marks(trace);
         Err(execute(&self.args, &self.env, &self.path))
     }
 }

@@ -27,6 +27,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, devices, process};
 use crate::engine::oci::{ConsoleSize, IpcNs, LaunchPlan, MountKind, MountPlan, NetNs, PidNs, RootPlan, Sharing};
+use crate::engine::trace::Trace;
 use crate::sys::process::{Cloned, clone3, exit_now};
 use crate::sys::userns;
 
@@ -45,19 +46,28 @@ struct Handed {
 }
 
 /// The first process; returns in neither of the two but with an error.
-pub(super) fn set_up(job: &Job<'_>, owner: Root, stdio: Stdio, talk: &Talk) -> Result<Infallible, StepError> {
+pub(super) fn set_up(
+    job: &Job<'_>,
+    owner: Root,
+    stdio: Stdio,
+    talk: &Talk,
+    trace: &mut Trace,
+) -> Result<Infallible, StepError> {
     let plan = job.plan;
     if matches!(plan.namespaces.net, NetNs::Fresh | NetNs::Host) {
         return Err(StepError::refused(Step::JoinNamespace, "user: the network namespace is not the container's"));
     }
+    trace.mark("clone");
     process::leave_parent(&plan.process)?;
     init::join_namespaces(job)?;
+    trace.mark("session, limits, namespaces");
     process::give_to_root(&stdio, owner.uid, owner.gid)?;
     let wants_terminal = process::take_stdio(stdio, plan.process.preserve_fds, talk)?;
     process::write_own_proc(&plan.process)?;
     let network = File::open("/proc/self/ns/net").during(Step::JoinNamespace, "net")?;
     let namespace = userns::owner_of(network.as_fd()).during(Step::JoinNamespace, "user")?;
     let handed = prepare(job, owner, namespace.as_fd(), wants_terminal)?;
+    trace.mark("streams, sources of mounts, root file system");
 
     talk.expect(&Message::Attached)?; // the clone is to be born in its cgroups
     setns(&namespace, CloneFlags::CLONE_NEWUSER).during(Step::JoinNamespace, "user")?;
@@ -69,7 +79,7 @@ pub(super) fn set_up(job: &Job<'_>, owner: Root, stdio: Stdio, talk: &Talk) -> R
             talk.send(&Message::Moved, Some(pidfd.as_fd()))?;
             exit_now(0)
         }
-        Cloned::Child => go_on(plan, handed, talk),
+        Cloned::Child => go_on(plan, handed, talk, trace),
     }
 }
 
@@ -107,8 +117,9 @@ fn prepare(
 }
 
 /// The second process, root of the user namespace: everything from here on is the container's own.
-fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk) -> Result<Infallible, StepError> {
+fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk, trace: &mut Trace) -> Result<Infallible, StepError> {
     let Handed { root, mut sources, wants_terminal } = handed;
+    trace.mark("the wait for the cgroup, clone in the user namespace");
     setsid().during(Step::Clone, "session")?;
     init::write_sysctls(&plan.sysctls)?;
     init::name_host(plan)?;
@@ -127,8 +138,9 @@ fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk) -> Result<Infallible, S
         || if std::mem::replace(&mut has_entered, true) { Ok(()) } else { init::enter_cgroup_namespace(plan) };
     mounts::make(plan, sources, &root, &mut enter_cgroups)?;
     enter_cgroups()?;
+    trace.mark("pivot_root, mounts");
     devices::make(&[], &plan.mounts, &root)?;
-    init::finish(plan, &root, wants_terminal, talk)
+    init::finish(plan, &root, wants_terminal, talk, trace)
 }
 
 /// A file system of the kernel's that shows a namespace of this process.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::step::During;
 use super::{Step, StepError};
+use crate::engine::trace::{Mark, Trace};
 
 /// The longest message: a failure whose subject is the longest path, escaped.
 const LONGEST: usize = 16 * 1024;
@@ -36,6 +37,8 @@ pub(super) enum Message {
     Start,
     /// Parent: I go away; whoever connects to the socket that comes along will say when to start.
     StartLater,
+    /// Child: when my stages ended. Says nothing else and is not answered.
+    Marks(Vec<Mark>),
     /// Child: this failed, I am gone.
     Failed(StepError),
 }
@@ -109,9 +112,32 @@ impl Talk {
         }
     }
 
+    /// Hands what was noted so far to the parent, if anything is.
+    pub(super) fn send_marks(&self, trace: &mut Trace) {
+        if trace.is_on() {
+            // A filter of the person's own may forbid it; then the table is shorter.
+            let _ = self.send(&Message::Marks(trace.hand_over()), None);
+        }
+    }
+
+    /// As [`Self::receive`], taking the marks that come before into `trace`.
+    pub(super) fn receive_traced(&self, trace: &mut Trace) -> Result<Option<(Message, Option<OwnedFd>)>, StepError> {
+        loop {
+            match self.receive()? {
+                Some((Message::Marks(marks), _)) => trace.take_in(marks),
+                other => return Ok(other),
+            }
+        }
+    }
+
     /// Waits for exactly `expected`; the other side's failure or silence is an error.
     pub(super) fn expect(&self, expected: &Message) -> Result<Option<OwnedFd>, StepError> {
-        match self.receive()? {
+        self.expect_traced(expected, &mut Trace::default())
+    }
+
+    /// As [`Self::expect`], taking the marks that come before into `trace`.
+    pub(super) fn expect_traced(&self, expected: &Message, trace: &mut Trace) -> Result<Option<OwnedFd>, StepError> {
+        match self.receive_traced(trace)? {
             Some((Message::Failed(error), _)) => Err(error),
             Some((message, descriptor)) if message == *expected => Ok(descriptor),
             Some(_) => Err(StepError::new(Step::Talk, Errno::PROTO, "")),

@@ -24,6 +24,7 @@ use super::restart::{Asked, RestartPolicy};
 use super::spec::{Bundle, ExitRecord, ProcessIdentity, ShimSpec};
 use crate::engine::oci::ConsoleSize;
 use crate::engine::store;
+use crate::engine::trace::Mark;
 use crate::sys::readiness;
 use crate::sys::spawn::Streams;
 
@@ -42,12 +43,14 @@ pub struct Shim {
 }
 
 /// A container that was let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     /// Its first process as the host sees it.
     pub pid: u32,
     /// When.
     pub started_at: Timestamp,
+    /// The stages from the request on, where traced.
+    pub trace: Vec<Mark>,
 }
 
 /// An exec that runs.
@@ -144,7 +147,7 @@ impl Shim {
     /// [`ShimError::Start`] with Docker's words and exit code; shim and container are then gone.
     pub async fn start(&self) -> Result<Started, ShimError> {
         match self.ask(Verb::Start).await? {
-            Answer::Started { started_at } => Ok(Started { pid: self.init_pid(), started_at }),
+            Answer::Started { started_at, trace } => Ok(Started { pid: self.init_pid(), started_at, trace }),
             _ => Err(ShimError::Confused),
         }
     }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::restart::{Asked, RestartPolicy};
 use super::spec::{ExitRecord, ProcessIdentity};
 use crate::engine::oci::{ConsoleSize, ProcessPlan};
+use crate::engine::trace::Mark;
 
 /// A longer message breaks the connection: nothing we say comes near.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -149,6 +150,9 @@ pub enum Answer {
     Started {
         /// When the container was let go.
         started_at: Timestamp,
+        /// The stages from the request on, where traced.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        trace: Vec<Mark>,
     },
     /// To `exec`.
     Exec {
@@ -184,6 +188,9 @@ pub struct Hello {
     /// Whether the kernel killed a process of this run for want of memory.
     #[serde(default)]
     pub oom_killed: bool,
+    /// The stages of its own start and the container's, where traced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<Mark>,
 }
 
 /// An exec that an engine may have forgotten in a crash.

@@ -37,6 +37,9 @@ pub struct ShimSpec {
     /// The restart policy that the shim is to apply; `None` leaves that to the engine.
     #[serde(default)]
     pub restart: Option<RestartSpec>,
+    /// Whether it notes when each stage of the start ended.
+    #[serde(default)]
+    pub trace: bool,
 }
 
 impl ShimSpec {

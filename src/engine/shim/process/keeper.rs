@@ -99,8 +99,9 @@ pub(super) struct Facts {
 impl Keeper {
     /// Takes over a container that waits, and introduces itself on `control`.
     pub(super) fn new(bundle: Bundle, prepared: Prepared, control: UnixStream) -> io::Result<Self> {
-        let Prepared { identity, signals, listener, created, ends, log, dns, netns, spec } = prepared;
+        let Prepared { identity, signals, listener, mut created, ends, log, dns, netns, spec } = prepared;
         let restarts = spec.restart.map(|restart| Restarts::new(restart.policy, restart.count));
+        let trace = created.trace.hand_over();
         let facts = Facts {
             init_pid: created.pid,
             is_terminal: spec.plan.process.tty,
@@ -139,7 +140,8 @@ impl Keeper {
         control.set_nonblocking(true)?;
         let number = keeper.next_number();
         keeper.peers.insert(number, Peer::control(control));
-        let hello = keeper.hello();
+        let mut hello = keeper.hello();
+        hello.trace = trace;
         keeper.say(number, &Message::Ok { id: 0, answer: Answer::Hello(Box::new(hello)) });
         Ok(keeper)
     }
@@ -343,6 +345,7 @@ impl Keeper {
                 _ => None,
             },
             oom_killed: self.oom_kills > 0,
+            trace: Vec::new(),
         }
     }
 

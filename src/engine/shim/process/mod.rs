@@ -36,6 +36,7 @@ use super::spec::{Bundle, LogDriver, ProcessIdentity, ShimSpec, StdinMode};
 use crate::engine::network::dns;
 use crate::engine::runtime::{self, Created, Stdio};
 use crate::engine::store;
+use crate::engine::trace::{self, Trace};
 use crate::sys::memory;
 
 /// What `boxyard shim` was asked to be.
@@ -125,15 +126,20 @@ struct Prepared {
 }
 
 fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal> {
+    let begun = trace::now();
     let because = |what: &'static str| move |error: io::Error| refusal(format!("{what}: {error}"));
     detach().map_err(because("detach the shim from its parent"))?;
     let signals = take_signals().map_err(because("take the shim's signals"))?;
     let spec: ShimSpec = store::read_record(&bundle.spec())
         .map_err(|error| refusal(error.to_string()))?
         .ok_or_else(|| refusal(format!("{} is missing", bundle.spec().display())))?;
+    let mut trace = Trace::new("shim", spec.trace);
+    trace.mark_at("exec, runtime, arguments", begun);
+    trace.mark("read shim.json");
     let identity = ProcessIdentity::of(std::process::id()).ok_or_else(|| refusal("read /proc/self/stat".to_owned()))?;
     let listener = listen(bundle).map_err(because("listen on the shim's socket"))?;
     store::write_volatile_record(&bundle.pid(), &identity).map_err(|error| refusal(error.to_string()))?;
+    trace.mark("socket, pid file");
     let log = match spec.log.driver {
         LogDriver::JsonFile | LogDriver::Local => Some(
             LogWriter::open(spec.log.clone())
@@ -148,8 +154,10 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
         }
         _ => None,
     };
+    trace.mark("log, resolver");
     let (stdio, ends) = stdio_of(&spec).map_err(because("make the container's pipes"))?;
-    let created = runtime::create(&spec.plan, stdio, netns.as_ref().map(AsFd::as_fd)).map_err(|error| Refusal {
+    let its_netns = netns.as_ref().map(AsFd::as_fd);
+    let created = runtime::create_traced(&spec.plan, stdio, its_netns, trace).map_err(|error| Refusal {
         kind: RefusalKind::Create,
         code: error.exit_code(),
         message: error.docker_message(),

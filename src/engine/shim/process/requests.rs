@@ -14,6 +14,7 @@ use crate::engine::runtime::{self, ExecTarget};
 use crate::engine::shim::protocol::{
     Answer, Attach, ExecRequest, Message, Refusal, RefusalKind, ShimEvent, Target, Verb, parse_request,
 };
+use crate::engine::trace::Mark;
 use crate::sys::signal::pidfd_signal;
 
 /// What comes of a request.
@@ -75,7 +76,7 @@ impl Keeper {
         match verb {
             Verb::Hello => Outcome::Answer(Answer::Hello(Box::new(self.hello()))),
             Verb::Start => match self.start() {
-                Ok(started_at) => Outcome::Answer(Answer::Started { started_at }),
+                Ok((started_at, trace)) => Outcome::Answer(Answer::Started { started_at, trace }),
                 Err(refusal) => Outcome::Refused(refusal),
             },
             Verb::Discard => done(match self.phase {
@@ -110,7 +111,7 @@ impl Keeper {
         }
     }
 
-    fn start(&mut self) -> Result<Timestamp, Refusal> {
+    fn start(&mut self) -> Result<(Timestamp, Vec<Mark>), Refusal> {
         if !matches!(self.phase, Phase::Created { .. }) {
             return Err(state("the container was started already"));
         }

@@ -20,17 +20,19 @@ use crate::engine::shim::protocol::{Refusal, RefusalKind, ShimEvent};
 use crate::engine::shim::restart::{Asked, RestartPolicy};
 use crate::engine::shim::spec::{Decided, ExitRecord, RestartNote, ShimSpec, StdinMode};
 use crate::engine::store;
+use crate::engine::trace::Mark;
 
 impl Keeper {
     /// Lets a first process that waits run its program.
-    pub(super) fn let_go(&mut self, init: Created, ends: Ends) -> Result<Timestamp, Refusal> {
+    pub(super) fn let_go(&mut self, init: Created, ends: Ends) -> Result<(Timestamp, Vec<Mark>), Refusal> {
         self.watch_oom();
         let started_at = Timestamp::now();
-        let running = init.start().map_err(|error| Refusal {
+        let mut running = init.start().map_err(|error| Refusal {
             kind: RefusalKind::Start,
             code: error.exit_code(),
             message: error.docker_message(),
         })?;
+        let trace = running.trace.hand_over();
         let member = Member::new(None, running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
             self.reactor.set(Source::End(INIT), &member.pidfd, Some(Interest::READ))?;
             Ok(member)
@@ -45,7 +47,7 @@ impl Keeper {
         self.phase = Phase::Running { started_at, since: Instant::now() };
         let early = std::mem::take(&mut self.early_input);
         self.feed(INIT, &early);
-        Ok(started_at)
+        Ok((started_at, trace))
     }
 
     /// A run is over and on record: the policy says how it goes on.
@@ -122,7 +124,7 @@ impl Keeper {
             restarts.started();
         }
         self.note_restart(&spec);
-        self.let_go(init, ends)
+        self.let_go(init, ends).map(|(started_at, _)| started_at)
     }
 
     fn note_restart(&self, spec: &ShimSpec) {
