@@ -112,6 +112,8 @@ impl Operation {
             Operation::Commit => {
                 let images = yard.docker().list_images(None::<ListImagesOptions>).await.unwrap();
                 let is_made = images.iter().any(|image| image.repo_tags.iter().any(|tag| tag == "committed:latest"));
+                assert!(images.iter().all(|image| !image.repo_tags.is_empty()), "an image without a name: {images:?}");
+                assert_eq!(status, Some(RUNNING), "what was frozen for the commit goes on");
                 assert!(!is_done || is_made, "an image whose commit was answered is there");
                 let remove_image = async || {
                     let options = None::<RemoveImageOptions>;
@@ -120,10 +122,8 @@ impl Operation {
                 if is_made {
                     remove_image().await;
                 }
-                if status == Some(RUNNING) {
-                    commit(yard).await.expect("it can be committed (again)");
-                    remove_image().await;
-                }
+                commit(yard).await.expect("it can be committed (again)");
+                remove_image().await;
             }
         }
     }
@@ -246,6 +246,7 @@ async fn tells_the_truth(yard: &Yard) {
         if state.running == Some(true) {
             let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", state.pid.unwrap())).unwrap_or_default();
             assert!(cgroup.contains(&id), "the first process of a running container lives: {state:?}, {cgroup:?}");
+            assert_eq!(is_frozen(&cgroup), state.paused == Some(true), "what stands still is called paused: {state:?}");
         } else {
             eventually("an ended container has no processes", || processes_of(&id)).await;
             assert!(
@@ -256,6 +257,15 @@ async fn tells_the_truth(yard: &Yard) {
             );
         }
     }
+}
+
+/// Whether the freezer holds the processes whose `/proc/PID/cgroup` this is.
+fn is_frozen(cgroup: &str) -> bool {
+    let place = |controllers: &str| cgroup.lines().find_map(|line| line.split_once(controllers)).map(|(_, path)| path);
+    let v1 = place(":freezer:").map(|path| (format!("/sys/fs/cgroup/freezer{path}/freezer.state"), "THAWED"));
+    let v2 = place("0::").map(|path| (format!("/sys/fs/cgroup{path}/cgroup.freeze"), "0"));
+    let (file, goes_on) = v1.or(v2).expect("a freezer");
+    fs::read_to_string(file).is_ok_and(|state| state.trim() != goes_on)
 }
 
 /// Nothing is left of any container, and no port, address or volume is taken.
@@ -287,8 +297,8 @@ async fn is_bare(yard: &Yard) {
     };
     let strays: Vec<String> = ["images", "layers", "networks", "volumes"].into_iter().flat_map(half_written).collect();
     assert!(strays.is_empty(), "half-written records are left: {strays:?}");
-    // the image's own layer stays; what a removed image leaves goes behind the answer
-    eventually("no further layers", || entries(&yard.root().join("layers")).into_iter().skip(1).collect()).await;
+    let layers = entries(&yard.root().join("layers"));
+    assert_eq!(layers.len(), 1, "only the image's own layer stays: {layers:?}");
 }
 
 /// Waits until `left` finds nothing: what goes on behind an answer has an end.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::create::disk;
 use super::exec_table::ExecTable;
 use super::index::Index;
+use super::lifecycle::go_on;
 use super::live::Container;
 use super::monitor::exit_of;
 use super::record::ContainerRecord;
@@ -172,7 +173,33 @@ impl Room {
             return Met::Ended(Some(exit));
         }
         container.set_shim(Some(shim));
+        self.see_to_pause(container).await;
         Met::Alive
+    }
+
+    /// Lets a container go on that a killed engine froze for a moment, or was about to let go on. It stays paused where
+    /// both the record and the kernel say so.
+    async fn see_to_pause(&self, container: &Arc<Container>) {
+        let record = container.record();
+        let is_paused = matches!(record.state, State::Paused(_));
+        let (cgroups, path) = (self.cgroups.clone(), self.cgroup_of(&record));
+        let thawed = Self::blocking(move || {
+            if is_paused && cgroups.is_frozen(&path) {
+                return Ok(false);
+            }
+            cgroups.thaw(&path).map_err(|error| EngineError::system(error.to_string()).because(error))?;
+            Ok(true)
+        });
+        let told = match thawed.await {
+            Ok(true) if is_paused => container.change(go_on).await,
+            Ok(_) => Ok(()),
+            // Without a freezer nothing was ever frozen.
+            Err(error) if is_paused => Err(error),
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = told {
+            tracing::warn!(container = container.id, %error, "it may stand still");
+        }
     }
 
     /// Undoes a start that a killed engine did not finish.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::archive::MOUNT_POINTS;
 use super::create::disk;
+use super::lifecycle::Pause;
 use super::live::Container;
 use super::merge::command_line;
 use super::options::CommitOptions;
@@ -38,7 +39,7 @@ impl Room {
         let config = changed(image_config(&record, options.config.as_ref()), &options.changes)?;
         let freezes = options.pause && matches!(record.state, State::Running(_));
         if freezes {
-            self.freeze(&container).await?;
+            self.freeze(&container, Pause::WhileAtWork).await?;
             container.publish(&self.rooms.events, "pause", []);
         }
         let layer = self.layer_of_changes(&container, &record).await;

@@ -22,6 +22,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a SIGKILL may take; longer means that the kernel holds a process.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Who ends a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// Whoever asks for it, be it in years and of another engine.
+    UntilTold,
+    /// The verb that froze it; where its engine is killed meanwhile, the next one.
+    WhileAtWork,
+}
+
 impl Room {
     /// `POST /containers/{id}/start`.
     pub async fn start(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
@@ -189,7 +198,7 @@ impl Room {
     pub async fn pause(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
         let container = self.index.find(id)?;
         let _verb = container.verb.lock().await;
-        self.freeze(&container).await?;
+        self.freeze(&container, Pause::UntilTold).await?;
         container.publish(&self.rooms.events, "pause", []);
         Ok(())
     }
@@ -202,17 +211,23 @@ impl Room {
         self.thaw(&container).await
     }
 
-    /// Freezes a container whose verb lock is held. Written down first: an engine killed in between leaves one that is
-    /// called paused and runs, which `unpause` puts right, not one that stands still unnoticed.
-    pub async fn freeze(&self, container: &Container) -> Result<(), EngineError> {
+    /// Freezes a container whose verb lock is held. Shown first: nobody finds one that stands still and is called
+    /// running. What is on disk decides whether the next engine lets it go on.
+    pub async fn freeze(&self, container: &Container, pause: Pause) -> Result<(), EngineError> {
         let path = self.cgroup_of(&container.record());
-        container
-            .change(|record| {
-                let alive = record.state.may_pause(&record.id)?.clone();
-                record.state = State::Paused(alive);
-                Ok(())
-            })
-            .await?;
+        let edit = |record: &mut ContainerRecord| {
+            let alive = record.state.may_pause(&record.id)?.clone();
+            record.state = State::Paused(alive);
+            Ok(())
+        };
+        match pause {
+            Pause::UntilTold => container.change(edit).await?,
+            Pause::WhileAtWork => {
+                let mut edited = Ok(());
+                container.change_unwritten(|record| edited = edit(record)).await;
+                edited?;
+            }
+        }
         let cgroups = self.cgroups.clone();
         let frozen = Self::blocking(move || {
             cgroups.freeze(&path).map_err(|error| EngineError::system(error.to_string()).because(error))
@@ -311,7 +326,7 @@ impl Room {
 }
 
 /// A paused record's return to running; nothing where it ended meanwhile.
-fn go_on(record: &mut ContainerRecord) -> Result<(), EngineError> {
+pub fn go_on(record: &mut ContainerRecord) -> Result<(), EngineError> {
     if let State::Paused(alive) = &record.state {
         record.state = State::Running(alive.clone());
     }

@@ -151,9 +151,12 @@ impl Shared {
             }
             parent = Some(*chain);
         }
-        let image = self.keep(raw, None)?;
+        let image = self.keep(raw, None, &tags)?;
         for tag in &tags {
-            self.move_name(tag, &image.id, teller)?;
+            self.tell_of_move(tag, &image.id, teller);
+        }
+        self.add_names(&tags, &image.id)?;
+        for tag in &tags {
             teller.tell(Progress::stream(format!("Loaded image: {}\n", tag.familiar())));
         }
         if tags.is_empty() {
@@ -163,7 +166,8 @@ impl Shared {
         Ok(())
     }
 
-    fn move_name(&self, tag: &Reference, id: &ImageId, teller: &Teller) -> Result<(), EngineError> {
+    /// Says which image is about to lose the name.
+    fn tell_of_move(&self, tag: &Reference, id: &ImageId, teller: &Teller) {
         let before = self.index().names.get(tag).copied();
         if let Some(before) = before.filter(|before| before != id) {
             teller.tell(Progress::stream(format!(
@@ -171,7 +175,6 @@ impl Shared {
                 tag.familiar()
             )));
         }
-        self.add_name(tag, id)
     }
 }
 

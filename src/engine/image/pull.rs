@@ -63,6 +63,10 @@ impl Shared {
         teller.tell(Progress { id: Some(wanted), ..Progress::status(format!("Pulling from {}", reference.path())) });
 
         let id = ImageId(resolved.manifest.config.digest);
+        let mut names = vec![reference.with_digest(resolved.digest)];
+        if reference.digest().is_none() {
+            names.push(reference.clone());
+        }
         let known = self.index().images.get(&id).map(|image| image.top);
         let is_whole = match known {
             Some(Some(top)) => self.layers.lowers(&top).is_ok(),
@@ -84,15 +88,16 @@ impl Shared {
                 stop: CancellationToken::new(),
             };
             Arc::new(pull).layers(&resolved, &config).await.map_err(|error| error.about(&name, &repository))?;
-            let shared = Arc::clone(&self);
-            blocking(move || shared.keep(raw, None)).await?;
+            let (shared, names) = (Arc::clone(&self), names.clone());
+            blocking(move || shared.keep(raw, None, &names)).await?;
         }
-        self.end_pull(reference, id, &resolved, teller).await
+        self.end_pull(reference, names, id, &resolved, teller).await
     }
 
     async fn end_pull(
         self: Arc<Self>,
         reference: Reference,
+        names: Vec<Reference>,
         id: ImageId,
         resolved: &Resolved,
         teller: &Teller,
@@ -100,17 +105,11 @@ impl Shared {
         let digest = resolved.digest;
         let name = reference.familiar();
         let shared = Arc::clone(&self);
-        let named = reference.clone();
         let is_newer = blocking(move || {
-            let by_digest = named.with_digest(digest);
-            let mut names = vec![by_digest];
-            if named.digest().is_none() {
-                names.push(named);
-            }
-            let mut is_newer = false;
-            for name in names {
-                is_newer |= shared.index().names.get(&name) != Some(&id);
-                shared.add_pulled_name(&name, &id)?;
+            let is_newer = names.iter().any(|name| shared.index().names.get(name) != Some(&id));
+            if is_newer {
+                shared.add_pulled_names(&names, &id)?;
+                shared.settle(&id, None)?;
             }
             Ok(is_newer)
         })

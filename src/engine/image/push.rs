@@ -127,7 +127,7 @@ impl Push {
         drop(hold);
 
         let (shared, by_digest, id) = (Arc::clone(&self.shared), tag.with_digest(digest), image.id);
-        blocking(move || shared.add_pulled_name(&by_digest, &id)).await?;
+        blocking(move || shared.add_pulled_names(&[by_digest], &id)).await?;
         self.shared.publish("push", &tag.familiar(), &tag.familiar_name(), Some(&image.id));
         self.teller.tell(Progress::status(format!("{name}: digest: {digest} size: {}", text.len())));
         let aux = json!({ "Tag": name, "Digest": digest.to_string(), "Size": text.len() });

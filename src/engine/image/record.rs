@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::layer::{ChainId, Digest, digest_newtype};
 
-use super::ImageConfig;
+use super::{ImageConfig, Reference};
 
 digest_newtype! {
     /// An image's ID: the digest of its configuration.
@@ -48,6 +48,9 @@ pub(super) struct ImageRecord {
     pub parent: Option<ImageId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tagged_at: Option<String>,
+    /// Names it was to get when it was kept, and may not have got: who opens this record gives them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited_names: Vec<Reference>,
 }
 
 /// The chain IDs of an image's layers, lowest first.

@@ -53,6 +53,7 @@ impl Images {
     pub fn open(root: Arc<StateRoot>, layers: Arc<Layers>, events: Arc<Events>) -> Result<Self, EngineError> {
         let folder = root.room("images").map_err(|source| LayerError::io("create", "images", source))?;
         let mut index = Index::default();
+        let mut unnamed = Vec::new();
         let told = |source| LayerError::io("read", &folder, source);
         for entry in fs::read_dir(&folder).map_err(told)? {
             let path = entry.map_err(told)?.path();
@@ -73,6 +74,9 @@ impl Images {
                         tagged_at: record.tagged_at,
                         ..image
                     };
+                    if !record.awaited_names.is_empty() {
+                        unnamed.push((image.id, record.awaited_names));
+                    }
                     index.images.insert(image.id, Arc::new(image));
                 }
                 Err(error) => tracing::error!(path = %path.display(), %error, "an image is lost"),
@@ -90,6 +94,12 @@ impl Images {
             index: Mutex::new(index),
             names_on_disk: Mutex::new(()),
         };
+        // A killed engine kept these and did not come to name them: whoever asked for a name gets it or no image.
+        for (id, names) in unnamed {
+            if let Err(error) = shared.give_awaited(&names, &id) {
+                tracing::error!(image = %id, %error, "an image did not get its names");
+            }
+        }
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -137,7 +147,7 @@ impl Images {
             None => repository.or_latest(),
         };
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.add_name(&reference, &image.id)).await
+        blocking(move || shared.add_names(&[reference], &image.id)).await
     }
 
     /// Makes an image of existing layers.
@@ -161,10 +171,9 @@ impl Images {
             }
             let raw =
                 config.to_bytes().map_err(|error| EngineError::system("write image configuration").because(error))?;
-            let image = shared.keep(raw, new.parent)?;
-            for tag in &new.tags {
-                shared.add_name(&tag.clone().or_latest(), &image.id)?;
-            }
+            let names: Vec<Reference> = new.tags.into_iter().map(Reference::or_latest).collect();
+            let image = shared.keep(raw, new.parent, &names)?;
+            shared.add_names(&names, &image.id)?;
             Ok(Image::clone(&image))
         })
         .await
@@ -223,8 +232,14 @@ impl Shared {
         self.index().names.iter().filter(|(_, named)| *named == id).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Keeps the image whose configuration is `raw`; all its layers must be there. Blocking.
-    pub fn keep(&self, raw: Vec<u8>, parent: Option<ImageId>) -> Result<Arc<Image>, EngineError> {
+    /// Keeps the image whose configuration is `raw`; all its layers must be there. The caller gives it `names` next; an
+    /// engine that is killed in between does so when it opens again. Blocking.
+    pub fn keep(
+        &self,
+        raw: Vec<u8>,
+        parent: Option<ImageId>,
+        names: &[Reference],
+    ) -> Result<Arc<Image>, EngineError> {
         let malformed = |error: serde_json::Error| {
             EngineError::invalid(format!("image configuration is not valid: {error}")).because(error)
         };
@@ -240,29 +255,40 @@ impl Shared {
         }
         let tagged_at = None;
         let image = Image { size: size_of(&self.layers, &image.layers), parent, ..image };
-        write_record(&self.path_of(&image.id), &ImageRecord { config: text, parent, tagged_at })
-            .map_err(record_error)?;
+        let record = ImageRecord { config: text, parent, tagged_at, awaited_names: names.to_vec() };
+        write_record(&self.path_of(&image.id), &record).map_err(record_error)?;
         let image = Arc::new(image);
         self.index().images.insert(image.id, Arc::clone(&image));
         Ok(image)
     }
 
-    /// Gives an image a name, taking it from whichever image has it. Blocking.
-    pub fn add_name(&self, name: &Reference, id: &ImageId) -> Result<(), EngineError> {
-        let before = self.index().names.insert(name.clone(), *id);
-        if before == Some(*id) {
+    /// Gives an image names, all or none, taking them from whichever image has them. Blocking.
+    pub fn add_names(&self, names: &[Reference], id: &ImageId) -> Result<(), EngineError> {
+        let new = self.note_names(names, id);
+        if new.is_empty() {
             return Ok(());
         }
         self.write_names()?;
-        if name.digest().is_none() {
+        for name in new.iter().filter(|name| name.digest().is_none()) {
             self.publish("tag", &id.to_string(), &name.familiar(), Some(id));
         }
-        self.note_tagged(id)
+        self.settle(id, Some(jiff::Timestamp::now().to_string()))
     }
 
-    /// The same for a name that a registry gave: no `tag` event. Blocking.
-    pub fn add_pulled_name(&self, name: &Reference, id: &ImageId) -> Result<(), EngineError> {
-        if self.index().names.insert(name.clone(), *id) == Some(*id) { Ok(()) } else { self.write_names() }
+    /// The same for names that a registry gave: no `tag` event. Blocking.
+    pub fn add_pulled_names(&self, names: &[Reference], id: &ImageId) -> Result<(), EngineError> {
+        if self.note_names(names, id).is_empty() { Ok(()) } else { self.write_names() }
+    }
+
+    fn give_awaited(&self, names: &[Reference], id: &ImageId) -> Result<(), EngineError> {
+        self.add_pulled_names(names, id)?;
+        self.settle(id, None)
+    }
+
+    /// Puts names into the index; answers those that are news.
+    fn note_names(&self, names: &[Reference], id: &ImageId) -> Vec<Reference> {
+        let mut index = self.index();
+        names.iter().filter(|name| index.names.insert((*name).clone(), *id) != Some(*id)).cloned().collect()
     }
 
     /// Takes a name away; `false` if there is no such name. Blocking.
@@ -318,14 +344,16 @@ impl Shared {
         self.users.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note_tagged(&self, id: &ImageId) -> Result<(), EngineError> {
-        let now = jiff::Timestamp::now().to_string();
+    /// Writes down that an image has its names, and since when where that is news. Blocking.
+    pub fn settle(&self, id: &ImageId, tagged_at: Option<String>) -> Result<(), EngineError> {
         let Some(image) = self.index().images.get(id).cloned() else { return Ok(()) };
         let config = String::from_utf8_lossy(&image.raw_config).into_owned();
-        let record = ImageRecord { config, parent: image.parent, tagged_at: Some(now.clone()) };
+        let tagged_at = tagged_at.or_else(|| image.tagged_at.clone());
+        let record =
+            ImageRecord { config, parent: image.parent, tagged_at: tagged_at.clone(), awaited_names: Vec::new() };
         write_record(&self.path_of(id), &record).map_err(record_error)?;
         if let Some(image) = self.index().images.get_mut(id) {
-            *image = Arc::new(Image { tagged_at: Some(now), ..Image::clone(image) });
+            *image = Arc::new(Image { tagged_at, ..Image::clone(image) });
         }
         Ok(())
     }
@@ -374,5 +402,31 @@ pub(super) async fn blocking<V: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => Err(EngineError::system("image work was cut off").because(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::image::RemoveImage;
+
+    #[tokio::test]
+    async fn an_image_kept_by_a_killed_engine_gets_its_names_from_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let root = Arc::new(StateRoot::open(folder.path()).unwrap());
+            let layers = Arc::new(Layers::open(Arc::clone(&root)).unwrap());
+            Images::open(root, layers, Arc::new(Events::default())).unwrap()
+        };
+        let names = ["made", "made:1"].map(|name| Reference::parse(name).unwrap().or_latest());
+        let raw = crate::engine::image::ImageConfig::default().to_bytes().unwrap();
+        let id = open().shared.keep(raw, None, &names).unwrap().id;
+
+        let images = open();
+        assert_eq!(images.tags_of(&id), ["made:1", "made:latest"]);
+
+        images.remove("made:1", RemoveImage::default()).await.unwrap();
+        drop(images);
+        assert_eq!(open().tags_of(&id), ["made:latest"], "a name that was taken away does not come back");
     }
 }
