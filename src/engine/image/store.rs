@@ -234,12 +234,7 @@ impl Shared {
 
     /// Keeps the image whose configuration is `raw`; all its layers must be there. The caller gives it `names` next; an
     /// engine that is killed in between does so when it opens again. Blocking.
-    pub fn keep(
-        &self,
-        raw: Vec<u8>,
-        parent: Option<ImageId>,
-        names: &[Reference],
-    ) -> Result<Arc<Image>, EngineError> {
+    pub fn keep(&self, raw: Vec<u8>, parent: Option<ImageId>, names: &[Reference]) -> Result<Arc<Image>, EngineError> {
         let malformed = |error: serde_json::Error| {
             EngineError::invalid(format!("image configuration is not valid: {error}")).because(error)
         };
