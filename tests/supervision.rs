@@ -1,49 +1,17 @@
-//! What goes on while no engine runs: restarts, health checks, and what the next engine makes of it.
+//! What goes on while no engine runs: restarts, ends, and what the next engine makes of it.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by its panic
 
 mod support;
 
-use std::time::Duration;
-
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, EventMessage, HostConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerInspectResponse, ContainerStateStatusEnum, HostConfig, RestartPolicy, RestartPolicyNameEnum,
 };
-use bollard::query_parameters::EventsOptionsBuilder;
-use futures_util::StreamExt;
-use support::{PATIENCE, Yard};
+use support::Yard;
 
 fn restarts(name: RestartPolicyNameEnum, limit: Option<i64>) -> HostConfig {
     let policy = RestartPolicy { name: Some(name), maximum_retry_count: limit };
     HostConfig { restart_policy: Some(policy), ..HostConfig::default() }
-}
-
-/// Asks again until the container is as wanted: what a shim does alone has no other signal.
-async fn until(yard: &Yard, name: &str, is_so: impl Fn(&ContainerInspectResponse) -> bool) -> ContainerInspectResponse {
-    let docker = yard.docker();
-    let asking = async {
-        loop {
-            let found = docker.inspect_container(name, None).await.unwrap();
-            if is_so(&found) {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{name} never came to be as wanted"))
-}
-
-/// Waits until `count` lines of `text` are in the container's log file, which needs no engine.
-async fn log_file_has(yard: &Yard, id: &str, text: &str, count: usize) {
-    let path = yard.root().join("containers").join(id).join(format!("{id}-json.log"));
-    let reading = async {
-        while std::fs::read_to_string(&path).unwrap_or_default().matches(text).count() < count {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, reading)
-        .await
-        .unwrap_or_else(|_| panic!("{text:?} is not {count} times in the log"));
 }
 
 fn status(found: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> {
@@ -54,13 +22,14 @@ fn status(found: &ContainerInspectResponse) -> Option<ContainerStateStatusEnum> 
 async fn a_container_restarts_while_no_engine_runs() {
     let mut yard = Yard::new();
     let id = yard.run_with("phoenix", "echo life; exit 3", restarts(RestartPolicyNameEnum::ALWAYS, None)).await;
-    let before = until(&yard, "phoenix", |found| found.restart_count > Some(0)).await.restart_count.unwrap();
+    let before = yard.until("phoenix", |found| found.restart_count > Some(0)).await.restart_count.unwrap();
     yard.kill_engine();
-    let path = yard.root().join("containers").join(&id).join(format!("{id}-json.log"));
-    let lives = std::fs::read_to_string(path).unwrap().matches("life").count();
-    log_file_has(&yard, &id, "life", lives + 2).await;
+    let log = format!("{id}-json.log");
+    // A line of the first run, one of each restart that the engine told, and two more.
+    let lines = usize::try_from(before).unwrap() + 3;
+    yard.file_until(&id, &log, |text| text.matches("life").count() >= lines);
     yard.start_engine();
-    let found = until(&yard, "phoenix", |found| status(found) == Some(ContainerStateStatusEnum::RESTARTING)).await;
+    let found = yard.until("phoenix", |found| status(found) == Some(ContainerStateStatusEnum::RESTARTING)).await;
     assert!(found.restart_count.unwrap() >= before + 2, "{found:?}");
     assert_eq!(found.state.unwrap().exit_code, Some(3));
     // A stop ends the waiting, and nothing starts it again.
@@ -78,7 +47,7 @@ async fn on_failure_gives_up_after_its_limit_and_keeps_its_address() {
     let yard = Yard::new();
     let limit = restarts(RestartPolicyNameEnum::ON_FAILURE, Some(2));
     yard.run_with("unlucky", "cat /sys/class/net/eth0/address; exit 4", limit).await;
-    let found = until(&yard, "unlucky", |found| status(found) == Some(ContainerStateStatusEnum::EXITED)).await;
+    let found = yard.until("unlucky", |found| status(found) == Some(ContainerStateStatusEnum::EXITED)).await;
     assert_eq!((found.restart_count, found.state.unwrap().exit_code), (Some(2), Some(4)));
     let log = yard.log("unlucky").await;
     let addresses: Vec<&str> = log.lines().collect();
@@ -92,24 +61,15 @@ async fn die_and_start_are_told_in_order_and_an_update_ends_it() {
     let yard = Yard::new();
     let docker = yard.docker();
     let id = yard.create_with("again", "exit 1", restarts(RestartPolicyNameEnum::UNLESS_STOPPED, None)).await;
-    let events = docker.events(Some(EventsOptionsBuilder::default().since("1").build()));
-    tokio::pin!(events);
     docker.start_container("again", None).await.unwrap();
-    let mut seen = Vec::new();
-    while seen.len() < 5 {
-        let event: EventMessage = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
-        let action = event.action.unwrap_or_default();
-        if event.actor.and_then(|actor| actor.id) == Some(id.clone()) && ["start", "die"].contains(&action.as_str()) {
-            seen.push(action);
-        }
-    }
+    let seen = yard.actions(&id, |action| ["start", "die"].contains(&action), |seen| seen.len() == 5).await;
     assert_eq!(seen, ["start", "die", "start", "die", "start"]);
     let update = bollard::models::ContainerUpdateBody {
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         ..Default::default()
     };
     docker.update_container("again", update).await.unwrap();
-    until(&yard, "again", |found| status(found) == Some(ContainerStateStatusEnum::EXITED)).await;
+    yard.until("again", |found| status(found) == Some(ContainerStateStatusEnum::EXITED)).await;
     yard.leaves_nothing_behind().await;
 }
 
@@ -124,7 +84,7 @@ async fn a_killed_shim_is_a_dead_container_and_its_policy_applies() {
         status(found) == Some(ContainerStateStatusEnum::RUNNING)
             && found.state.as_ref().is_some_and(|state| state.pid != first)
     };
-    let found = until(&yard, "orphan", again).await;
+    let found = yard.until("orphan", again).await;
     assert_eq!(found.restart_count, Some(1));
     yard.leaves_nothing_behind().await;
 }
@@ -144,7 +104,7 @@ async fn after_a_reboot_those_with_a_policy_run_again() {
         std::fs::remove_dir_all(yard.run_root().join("containers").join(id)).unwrap();
     }
     yard.start_engine();
-    until(&yard, "always", |found| status(found) == Some(ContainerStateStatusEnum::RUNNING)).await;
+    yard.until("always", |found| status(found) == Some(ContainerStateStatusEnum::RUNNING)).await;
     let found = yard.docker().inspect_container("plain", None).await.unwrap();
     assert_eq!(status(&found), Some(ContainerStateStatusEnum::EXITED));
     let found = yard.docker().inspect_container("stopped", None).await.unwrap();
@@ -158,18 +118,10 @@ async fn an_oom_kill_is_told_before_the_end_and_apart_from_a_plain_kill() {
     let docker = yard.docker();
     let limits = HostConfig { memory: Some(16 << 20), memory_swap: Some(16 << 20), ..HostConfig::default() };
     let eats = "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done";
-    let id = yard.create_with("glutton", eats, limits).await;
-    let events = docker.events(Some(EventsOptionsBuilder::default().since("1").build()));
-    tokio::pin!(events);
-    docker.start_container("glutton", None).await.unwrap();
-    let mut seen = Vec::new();
-    while seen.last().map(String::as_str) != Some("die") {
-        let event: EventMessage = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
-        let action = event.action.unwrap_or_default();
-        if event.actor.and_then(|actor| actor.id) == Some(id.clone()) && ["oom", "die"].contains(&action.as_str()) {
-            seen.push(action);
-        }
-    }
+    let id = yard.run_with("glutton", eats, limits).await;
+    let seen = yard
+        .actions(&id, |action| ["oom", "die"].contains(&action), |seen| seen.last().is_some_and(|it| it == "die"))
+        .await;
     assert_eq!(seen.first().map(String::as_str), Some("oom"), "{seen:?}");
     assert_eq!(yard.exit_code("glutton").await, 137);
     let state = docker.inspect_container("glutton", None).await.unwrap().state.unwrap();

@@ -83,6 +83,7 @@ impl Yard {
             dns: None,
             restart: None,
             trace: false,
+            health: None,
         };
         Self { spec, folder, bundle }
     }

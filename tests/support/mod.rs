@@ -12,14 +12,14 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::container::LogOutput;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use tempfile::TempDir;
@@ -273,6 +273,74 @@ impl Yard {
         };
         let found = tokio::time::timeout(PATIENCE, found).await;
         assert_eq!(found.ok(), Some(true), "{text:?} in the log of {name}, which has {seen:?}");
+    }
+
+    /// Looks at a container, and again after each of its events, until it is as wanted.
+    pub async fn until(
+        &self,
+        name: &str,
+        is_so: impl Fn(&ContainerInspectResponse) -> bool,
+    ) -> ContainerInspectResponse {
+        let docker = self.docker();
+        // Those of before come too: whatever changes after a look is told after it.
+        let mut events = Box::pin(docker.events(Some(EventsOptionsBuilder::default().since("1").build())));
+        let looking = async {
+            loop {
+                let found = docker.inspect_container(name, None).await.unwrap();
+                if is_so(&found) {
+                    return found;
+                }
+                events.next().await.expect("the engine serves").expect("an event");
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{name} never came to be as wanted"))
+    }
+
+    /// The actions of container `id`'s events that are `wanted`, from its beginning until they are `enough`.
+    pub async fn actions(
+        &self,
+        id: &str,
+        wanted: impl Fn(&str) -> bool,
+        enough: impl Fn(&[String]) -> bool,
+    ) -> Vec<String> {
+        let docker = self.docker();
+        let mut events = Box::pin(docker.events(Some(EventsOptionsBuilder::default().since("1").build())));
+        let mut seen = Vec::new();
+        let hearing = async {
+            while !enough(&seen) {
+                let event = events.next().await.expect("the engine serves").expect("an event");
+                let action = event.action.unwrap_or_default();
+                if event.actor.and_then(|actor| actor.id).as_deref() == Some(id) && wanted(&action) {
+                    seen.push(action);
+                }
+            }
+        };
+        let heard = tokio::time::timeout(PATIENCE, hearing).await;
+        assert!(heard.is_ok(), "of {id} only these were told: {seen:?}");
+        seen
+    }
+
+    /// Waits until a file beside the container's record is as wanted: what its shim does needs no engine to be seen.
+    pub fn file_until(&self, id: &str, file: &str, is_so: impl Fn(&str) -> bool) -> String {
+        use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+        let folder = self.root().join("containers").join(id);
+        let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+        add_watch(&watch, &folder, WatchFlags::MODIFY | WatchFlags::MOVED_TO).unwrap();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+            if is_so(&text) {
+                return text;
+            }
+            let left = until.checked_duration_since(Instant::now());
+            let left = left.unwrap_or_else(|| panic!("{file} never came to be as wanted: {text}"));
+            let limit = rustix::event::Timespec::try_from(left).unwrap();
+            let mut ready = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut ready, Some(&limit)).unwrap();
+            let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+            let mut news = Reader::new(&watch, &mut buffer);
+            while news.next().is_ok() {}
+        }
     }
 
     /// Removes every container by force.

@@ -160,6 +160,7 @@ impl<'a> Sandbox<'a> {
             dns: None,
             restart: None,
             trace: false,
+            health: None,
         };
         let shim = Shim::spawn(&self.runner.shim, &self.bundle, &spec, netns).await?;
         self.shim = Some(shim.clone());

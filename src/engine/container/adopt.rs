@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::create::disk;
 use super::exec_table::ExecTable;
+use super::health::note_end;
 use super::index::Index;
 use super::lifecycle::go_on;
 use super::live::Container;
@@ -67,7 +68,11 @@ impl Room {
             let Some(id) = entry.file_name().to_str().map(str::to_owned) else { continue };
             let files = self.folder_of(&id);
             match read_record::<ContainerRecord>(&files.record()) {
-                Ok(Some(record)) => {
+                Ok(Some(mut record)) => {
+                    record.health = read_record(&files.health()).ok().flatten();
+                    if record.state.alive().is_none() {
+                        note_end(&mut record);
+                    }
                     if let Err(error) = self.index.reserve(&record.name, &record.id) {
                         tracing::error!(container = id, %error, "two records have one name; this one is reachable by ID");
                     }
@@ -168,6 +173,7 @@ impl Room {
                 tracing::error!(container = container.id, %error, "its state could not be written");
             }
         }
+        container.change_unwritten(|record| record.health.clone_from(&hello.health)).await;
         container.beat(|pulse| pulse.is_running = true);
         if let Some(exit) = hello.exit {
             return Met::Ended(Some(exit));

@@ -83,6 +83,7 @@ impl Room {
             restart_count: 0,
             is_stopped_by_person: false,
             terminal: None,
+            health: None,
         };
         let made = match self.realise_mounts(&record).await {
             Ok(points) => {

@@ -119,11 +119,17 @@ impl Room {
         if exec.end(code) {
             self.publish_exec_end(container, &exec, code);
         }
+        if exec.is_probe {
+            self.execs.remove(exec_id);
+        }
     }
 
-    fn publish_exec(&self, container: &Container, exec: &Exec, action: &str) {
-        let command = exec.config.cmd.clone().unwrap_or_default().join(" ");
-        container.publish(&self.rooms.events, format!("{action}: {command} "), [("execID", exec.id.clone())]);
+    pub fn publish_exec(&self, container: &Container, exec: &Exec, action: &str) {
+        let command = exec.config.cmd.as_deref().unwrap_or_default();
+        let (program, arguments) = command.split_at(command.len().min(1));
+        // One without arguments ends in a space, as dockerd's does.
+        let told = format!("{action}: {} {}", program.concat(), arguments.join(" "));
+        container.publish(&self.rooms.events, told, [("execID", exec.id.clone())]);
     }
 
     fn publish_exec_end(&self, container: &Container, exec: &Exec, code: i64) {

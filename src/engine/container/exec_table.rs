@@ -20,6 +20,8 @@ pub struct Exec {
     pub container_id: String,
     /// What was asked.
     pub config: docker::ExecConfig,
+    /// Whether it is a probe of the health check: nobody asks for it by ID once it has ended.
+    pub is_probe: bool,
     state: Mutex<ExecState>,
 }
 
@@ -98,13 +100,27 @@ pub struct ExecTable(Mutex<HashMap<String, Arc<Exec>>>);
 impl ExecTable {
     /// Adds one; forgets ended ones where they are many.
     pub fn add(&self, id: String, container_id: String, config: docker::ExecConfig) -> Arc<Exec> {
-        let exec = Arc::new(Exec { id: id.clone(), container_id, config, state: Mutex::new(ExecState::Created) });
+        let state = Mutex::new(ExecState::Created);
+        let exec = Arc::new(Exec { id: id.clone(), container_id, config, is_probe: false, state });
         let mut table = self.lock();
         if table.len() >= REMEMBERED {
             table.retain(|_, exec| !matches!(exec.state(), ExecState::Ended { .. }));
         }
         table.insert(id, Arc::clone(&exec));
         exec
+    }
+
+    /// Adds a probe of the container's health check, which runs already.
+    pub fn add_probe(&self, id: String, container_id: String, config: docker::ExecConfig, pid: u32) -> Arc<Exec> {
+        let state = Mutex::new(ExecState::Running { pid });
+        let exec = Arc::new(Exec { id: id.clone(), container_id, config, is_probe: true, state });
+        self.lock().insert(id, Arc::clone(&exec));
+        exec
+    }
+
+    /// Forgets one.
+    pub fn remove(&self, id: &str) {
+        self.lock().remove(id);
     }
 
     /// Finds one.

@@ -99,7 +99,7 @@ fn state(record: &ContainerRecord) -> docker::ContainerState {
         error: Some(error),
         started_at: text(alive.map(|alive| alive.started_at).or_else(|| exit.map(|exit| exit.started_at))),
         finished_at: text(exit.map(|exit| exit.finished_at)),
-        health: None,
+        health: record.health.as_ref().map(super::health::shown),
     }
 }
 

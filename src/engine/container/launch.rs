@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bollard_stubs::models as docker;
 
 use super::create::disk;
+use super::health;
 use super::live::{Container, Intent};
 use super::log_options::log_spec;
 use super::record::{ContainerRecord, NetworkPlace};
@@ -27,7 +28,7 @@ use crate::engine::network::files::{
 use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
 use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput, UserNs};
-use crate::engine::shim::{RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION, user_sandbox};
+use crate::engine::shim::{Health, RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION, user_sandbox};
 use crate::engine::store::remove_record;
 use crate::engine::trace::Trace;
 use crate::engine::volume::MountedPoint;
@@ -144,6 +145,7 @@ impl Room {
             peers: self.peers(&record)?,
             user: self.user_namespace(&record),
         })?;
+        let health = health::spec_of(&config, &record.host_config, &self.rooms.host)?;
         let restart = plan.stands_alone().then(|| RestartSpec {
             policy: policy_of(record.host_config.restart_policy.as_ref()),
             count: restart_count,
@@ -160,6 +162,7 @@ impl Room {
             }),
             restart,
             trace: acquired.trace.is_on(),
+            health,
         };
         acquired.trace.mark("plan");
         let shim = Shim::spawn(&self.rooms.binary, &container.folder.bundle, &spec, sandbox.netns).await?;
@@ -177,6 +180,8 @@ impl Room {
         intended.networks = sandbox.places.into_iter().collect();
         intended.restart_count = restart_count;
         intended.is_stopped_by_person = false;
+        intended.health =
+            spec.health.as_ref().map(|_| record.health.clone().map_or_else(Health::default, Health::anew));
         intended.state =
             State::Running(Alive { pid: shim.init_pid(), started_at: jiff::Timestamp::now(), oom_killed: false });
         // Written as running before it runs: killed in between, the next engine asks the shim and knows.

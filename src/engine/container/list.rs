@@ -279,6 +279,7 @@ pub(super) mod tests {
             restart_count: 0,
             is_stopped_by_person: false,
             terminal: None,
+            health: None,
         }
     }
 

@@ -17,6 +17,7 @@ mod detach_keys;
 mod ends_on_record;
 mod exec;
 mod exec_table;
+mod health;
 mod index;
 mod inspect;
 mod launch;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::create::disk;
+use super::health::note_end;
 use super::live::{Container, Intent};
 use super::options::RemoveContainer;
 use super::record::ContainerRecord;
@@ -40,6 +41,8 @@ impl Room {
                         container.publish(&room.rooms.events, "oom", []);
                     }
                     Some(ShimEvent::ExecExited { exec_id, code }) => room.exec_ended(&container, &exec_id, code),
+                    Some(ShimEvent::Probing { exec_id, pid }) => room.note_probe(&container, exec_id, pid),
+                    Some(ShimEvent::Health(health)) => room.note_health(&container, health).await,
                     Some(ShimEvent::Restarting(exit)) => room.between_runs(&container, exit).await,
                     Some(ShimEvent::Restarted { pid, started_at, restarts }) => {
                         room.runs_again(&container, Alive { pid, started_at, oom_killed: false }, restarts).await;
@@ -64,6 +67,7 @@ impl Room {
             .change_unwritten(|record| {
                 record.restart_count = restarts;
                 record.state = State::Restarting { exit: shown };
+                note_end(record);
             })
             .await;
         self.tell_end(container, &exit);
@@ -111,6 +115,7 @@ impl Room {
             let exit = exit.clone();
             record.state = if pause.is_some() { State::Restarting { exit } } else { State::Exited { exit } };
             record.restart_count = restarts;
+            note_end(record);
             record.is_stopped_by_person |= is_stopped_by_person;
             for place in record.networks.values_mut() {
                 place.endpoint = None;

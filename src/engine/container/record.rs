@@ -21,7 +21,7 @@ use super::state::State;
 use crate::engine::image::ImageId;
 use crate::engine::layer::ChainId;
 use crate::engine::network::Endpoint;
-use crate::engine::shim::RestartNote;
+use crate::engine::shim::{Health, RestartNote};
 use crate::engine::volume::MountedPoint;
 
 /// The version of the record that this build writes.
@@ -63,6 +63,9 @@ pub struct ContainerRecord {
     /// The size its terminal was last given.
     #[serde(default)]
     pub terminal: Option<TerminalSize>,
+    /// How its health check finds it, as its shim said last; kept by the shim, in `health.json`.
+    #[serde(skip)]
+    pub health: Option<Health>,
 }
 
 /// A container's place on one network.
@@ -128,7 +131,7 @@ impl ContainerRecord {
 
     /// The health check's state as Docker's word; `None` where it has none.
     pub fn health(&self) -> Option<&str> {
-        None
+        self.health.as_ref().map(|health| health.status.word())
     }
 
     /// Its cgroup, relative to each hierarchy's mount; the parent is `engine_parent` unless one was chosen.
@@ -161,6 +164,11 @@ impl Folder {
     /// How often its shim restarted it.
     pub fn restarts(&self) -> PathBuf {
         self.state.join(RestartNote::FILE)
+    }
+
+    /// How its health check found it.
+    pub fn health(&self) -> PathBuf {
+        self.state.join(Health::FILE)
     }
 
     /// Its log.

@@ -11,6 +11,7 @@ mod binary;
 mod driver;
 mod error;
 mod handle;
+mod health;
 pub mod logs;
 pub mod process;
 pub mod protocol;
@@ -22,6 +23,7 @@ pub use binary::ShimBinary;
 pub use driver::ShimEvents;
 pub use error::ShimError;
 pub use handle::{ExecStarted, Shim, Started};
+pub use health::{Health, HealthSpec, HealthStatus, HealthTimes, ProbeResult};
 pub use protocol::{Attach, ExecRequest, Hello, RunningExec, ShimEvent, Target};
 pub use restart::{Asked, RestartPolicy, pause_after};
 pub use spec::{

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::health::Health;
 use super::restart::{Asked, RestartPolicy};
 use super::spec::{ExitRecord, ProcessIdentity};
 use crate::engine::oci::{ConsoleSize, ProcessPlan};
@@ -191,6 +192,9 @@ pub struct Hello {
     /// The stages of its own start and the container's, where traced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<Mark>,
+    /// How its health check finds it; `None` without one.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 /// An exec that an engine may have forgotten in a crash.
@@ -252,6 +256,16 @@ pub enum ShimEvent {
     Oom,
     /// A run ended, its output is in the log to the last byte, and the container will be started again.
     Restarting(ExitRecord),
+    /// The health check begins a probe; its end is told as an exec's.
+    Probing {
+        /// What the shim calls it.
+        exec_id: String,
+        /// The process as the host sees it; `None` where it could not be run.
+        #[serde(default)]
+        pid: Option<u32>,
+    },
+    /// A probe of the health check came to a result, or a run with one has begun.
+    Health(Health),
     /// It runs again.
     Restarted {
         /// Its new first process as the host sees it.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::health::HealthSpec;
 use super::restart::RestartPolicy;
 use crate::engine::network::dns::DnsConfig;
 use crate::engine::oci::LaunchPlan;
@@ -40,6 +41,9 @@ pub struct ShimSpec {
     /// Whether it notes when each stage of the start ended.
     #[serde(default)]
     pub trace: bool,
+    /// Its health check.
+    #[serde(default)]
+    pub health: Option<HealthSpec>,
 }
 
 impl ShimSpec {

@@ -34,6 +34,7 @@ impl Keeper {
         let Phase::Running { started_at, since } = self.phase else { return };
         let now = Instant::now();
         let (deadline, ran) = (now + DRAIN_LIMIT, now.duration_since(since));
+        self.end_checkup();
         // The kernel's word on a kill for want of memory may still lie in the descriptor.
         self.hear_of_oom_at_end();
         self.phase = Phase::Ending { started_at, ran, end, finished_at: Timestamp::now(), deadline };
@@ -99,6 +100,7 @@ impl Keeper {
         if let Some(exec_id) = member.exec_id {
             self.announce(&ShimEvent::ExecExited { exec_id, code: end.code });
         }
+        self.probe_ended(number, end.code);
         self.finish_attachers_of(number);
     }
 

@@ -12,6 +12,7 @@ use nix::sys::signalfd::SignalFd;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::Prepared;
+use super::checkup::Checkup;
 use super::member::{End, Ends, Member};
 use super::oom::OomWatch;
 use super::peer::{Peer, Role};
@@ -19,10 +20,12 @@ use super::reactor::{Interest, Number, Reactor, Ready, Source};
 use crate::engine::network::dns;
 use crate::engine::oci::{CgroupPlan, PidNs};
 use crate::engine::runtime::Created;
+use crate::engine::shim::health::Health;
 use crate::engine::shim::logs::{Compression, LogWriter};
 use crate::engine::shim::protocol::{Answer, Hello, Message, RunningExec, ShimEvent, encode};
 use crate::engine::shim::restart::{Asked, Restarts};
 use crate::engine::shim::spec::{self, Bundle, ExitRecord, ProcessIdentity, StdinMode};
+use crate::engine::store;
 use crate::sys::memory;
 
 /// The container's first process among the members.
@@ -76,6 +79,8 @@ pub(super) struct Keeper {
     pub(super) netns: Option<OwnedFd>,
     /// `None` where restarts are the engine's.
     pub(super) restarts: Option<Restarts>,
+    /// The health check, if it has one.
+    pub(super) checkup: Option<Checkup>,
     pub(super) oom: Option<OomWatch>,
     /// How many OOM kills of this run were told.
     pub(super) oom_kills: u64,
@@ -100,6 +105,9 @@ impl Keeper {
     /// Takes over a container that waits, and introduces itself on `control`.
     pub(super) fn new(bundle: Bundle, prepared: Prepared, control: UnixStream) -> io::Result<Self> {
         let Prepared { identity, signals, listener, mut created, ends, log, dns, netns, spec } = prepared;
+        // Results of earlier runs that can't be read are not worth a start.
+        let before = store::read_record(&spec.exit_path.with_file_name(Health::FILE)).ok().flatten();
+        let checkup = spec.health.map(|health| Checkup::new(health, before));
         let restarts = spec.restart.map(|restart| Restarts::new(restart.policy, restart.count));
         let trace = created.trace.hand_over();
         let facts = Facts {
@@ -127,6 +135,7 @@ impl Keeper {
             dns,
             netns,
             restarts,
+            checkup,
             oom: None,
             oom_kills: 0,
             buffer: vec![0; READ_SIZE],
@@ -288,7 +297,9 @@ impl Keeper {
         };
         let own = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let dns = self.dns.as_ref().and_then(dns::Server::next_timeout);
-        own.into_iter().chain(dns).min()
+        let probe = self.checkup.as_ref().and_then(Checkup::deadline);
+        let probe = probe.map(|deadline| deadline.saturating_duration_since(now));
+        own.into_iter().chain(dns).chain(probe).min()
     }
 
     fn check_deadlines(&mut self, now: Instant) -> io::Result<()> {
@@ -302,6 +313,7 @@ impl Keeper {
         {
             self.restart();
         }
+        self.check_health(now);
         if let Some(dns) = &mut self.dns
             && dns.next_timeout() == Some(Duration::ZERO)
         {
@@ -346,6 +358,7 @@ impl Keeper {
             },
             oom_killed: self.oom_kills > 0,
             trace: Vec::new(),
+            health: self.checkup.as_ref().map(|checkup| checkup.health().clone()),
         }
     }
 

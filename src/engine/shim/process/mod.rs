@@ -5,6 +5,7 @@
 //! nobody starts the container and the engine that made it is gone. It never waits but in `epoll`, with two exceptions
 //! that are the point of it: the runtime's steps and writing to the log's page cache.
 
+mod checkup;
 mod ending;
 mod keeper;
 mod member;

@@ -9,7 +9,7 @@ use super::keeper::{INIT, Keeper, Phase};
 use super::member::{self, Member, Wanted};
 use super::peer::{Attached, InputState, Patience, Role};
 use super::reactor::{Interest, Number, Source};
-use crate::engine::oci::ConsoleSize;
+use crate::engine::oci::{ConsoleSize, ProcessPlan};
 use crate::engine::runtime::{self, ExecTarget};
 use crate::engine::shim::protocol::{
     Answer, Attach, ExecRequest, Message, Refusal, RefusalKind, ShimEvent, Target, Verb, parse_request,
@@ -159,20 +159,30 @@ impl Keeper {
             stdout: request.stdout && !request.detach,
             stderr: request.stderr && !request.detach,
         };
+        self.run_member(&request.plan, wanted, request.exec_id.clone())
+    }
+
+    /// Runs a further process of the container; `exec_id` is what engines call it by.
+    pub(super) fn run_member(
+        &mut self,
+        plan: &ProcessPlan,
+        wanted: Wanted,
+        exec_id: String,
+    ) -> Result<(Number, u32), Refusal> {
         let (stdio, ends) =
             member::streams(wanted).map_err(|error| system(format!("make an exec's pipes: {error}")))?;
         let target = ExecTarget { pid: self.facts.init_pid, cgroup: &self.facts.cgroup };
-        let running = runtime::exec(target, &request.plan, stdio).map_err(|error| Refusal {
+        let running = runtime::exec(target, plan, stdio).map_err(|error| Refusal {
             kind: RefusalKind::Start,
             code: error.exit_code(),
             message: error.docker_exec_message(),
         })?;
         let number = self.next_number();
-        let exec_id = Some(request.exec_id.clone());
-        let member = Member::new(exec_id, running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
-            self.reactor.set(Source::End(number), &member.pidfd, Some(Interest::READ))?;
-            Ok(member)
-        });
+        let member =
+            Member::new(Some(exec_id), running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
+                self.reactor.set(Source::End(number), &member.pidfd, Some(Interest::READ))?;
+                Ok(member)
+            });
         let member = member.map_err(|error| system(format!("watch an exec: {error}")))?;
         self.members.insert(number, member);
         Ok((number, running.pid))

@@ -47,6 +47,7 @@ impl Keeper {
         self.phase = Phase::Running { started_at, since: Instant::now() };
         let early = std::mem::take(&mut self.early_input);
         self.feed(INIT, &early);
+        self.begin_checkup();
         Ok((started_at, trace))
     }
 

@@ -64,6 +64,9 @@ impl Keeper {
             log.write(stream, bytes, Timestamp::now());
             self.compress_log();
         }
+        if self.checkup.as_mut().is_some_and(|checkup| checkup.takes(number, bytes)) {
+            return;
+        }
         let header = frame_header(stream, bytes.len());
         let mut broken = Vec::new();
         for (peer_number, Peer { socket, outbox, role }) in &mut self.peers {
