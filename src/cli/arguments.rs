@@ -89,6 +89,10 @@ pub struct Serve {
     /// Listen here too: unix:///PATH or tcp://127.0.0.1:PORT (may be repeated)
     #[arg(long = "host", value_name = "URL")]
     pub hosts: Vec<String>,
+
+    /// Let containers run under this OCI runtime too (may be repeated); runc and crun are found where they are installed
+    #[arg(long = "add-runtime", value_name = "NAME=PATH")]
+    pub add_runtimes: Vec<String>,
 }
 
 impl Arguments {

@@ -15,6 +15,7 @@ use super::instance::Instance;
 use super::layer::Layers;
 use super::network::Networks;
 use super::runtime::{Cgroups, HostFacts};
+use super::runtimes::Runtimes;
 use super::shim::ShimBinary;
 use super::store::{StateRoot, StateRootError};
 use super::volume::{VolumeUsers, Volumes};
@@ -29,10 +30,13 @@ pub struct Engine(Arc<House>);
 pub struct EngineOptions {
     /// Which one: its state root, run root and names on this host.
     pub instance: Instance,
+    /// What may run its containers.
+    pub runtimes: Runtimes,
 }
 
 struct House {
     instance: Instance,
+    runtimes: Arc<Runtimes>,
     events: Arc<Events>,
     host: Arc<HostFacts>,
     containers: Containers,
@@ -49,7 +53,8 @@ impl Engine {
     /// # Errors
     /// `Conflict` with the lock's holder; else what could not be read or made.
     pub async fn open(options: EngineOptions) -> Result<Self, EngineError> {
-        let instance = options.instance;
+        let EngineOptions { instance, runtimes } = options;
+        let runtimes = Arc::new(runtimes);
         let (root, host, binary) = tokio::task::spawn_blocking({
             let instance = instance.clone();
             move || prepare(&instance)
@@ -70,6 +75,7 @@ impl Engine {
             networks: Arc::clone(&networks),
             volumes: Arc::clone(&volumes),
             binary: binary.clone(),
+            runtimes: Arc::clone(&runtimes),
         })
         .await?;
         images.add_users(Arc::clone(&containers.users()) as Arc<dyn ImageUsers>);
@@ -88,7 +94,18 @@ impl Engine {
         images.drop_unused_layers().await?;
         containers.adopt().await?;
         let execs = containers.execs();
-        Ok(Self(Arc::new(House { instance, events, host, containers, execs, images, networks, volumes, builds })))
+        Ok(Self(Arc::new(House {
+            instance,
+            runtimes,
+            events,
+            host,
+            containers,
+            execs,
+            images,
+            networks,
+            volumes,
+            builds,
+        })))
     }
 
     /// The containers.
@@ -129,6 +146,11 @@ impl Engine {
     /// What this host is and has.
     pub fn host(&self) -> &HostFacts {
         &self.0.host
+    }
+
+    /// What may run its containers.
+    pub fn runtimes(&self) -> &Runtimes {
+        &self.0.runtimes
     }
 
     /// Which engine this is.

@@ -15,6 +15,7 @@ pub mod oci;
 pub mod registry;
 pub mod remap;
 pub mod runtime;
+pub mod runtimes;
 pub mod shim;
 pub mod store;
 pub mod system;

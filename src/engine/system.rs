@@ -10,6 +10,7 @@ use super::EngineError;
 use super::door::Engine;
 use super::image::ListImages;
 use super::image::host_architecture;
+use super::runtimes::BUILT_IN;
 
 /// The newest API version this engine speaks.
 pub const API_VERSION: &str = "1.51";
@@ -104,11 +105,8 @@ impl Engine {
             labels: Some(Vec::new()),
             experimental_build: Some(false),
             server_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            runtimes: Some(HashMap::from([(
-                "boxyard".to_owned(),
-                docker::Runtime { path: Some("boxyard".to_owned()), ..Default::default() },
-            )])),
-            default_runtime: Some("boxyard".to_owned()),
+            runtimes: Some(self.runtimes().shown()),
+            default_runtime: Some(BUILT_IN.to_owned()),
             swarm: Some(docker::SwarmInfo {
                 local_node_state: Some(docker::LocalNodeState::INACTIVE),
                 control_available: Some(false),

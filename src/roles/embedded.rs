@@ -10,6 +10,7 @@ use std::time::Duration;
 use boxyard::api;
 use boxyard::client::Io;
 use boxyard::engine::instance::Instance;
+use boxyard::engine::runtimes::Runtimes;
 use boxyard::engine::{Engine, EngineError, EngineOptions};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -46,9 +47,9 @@ pub enum OpenError {
 }
 
 impl Embedded {
-    /// Opens the engine of `instance` and listens on its socket.
-    pub async fn open(instance: &Instance) -> Result<Self, OpenError> {
-        let engine = Engine::open(EngineOptions { instance: instance.clone() }).await?;
+    /// Opens the engine of `instance`, whose containers may be run by `runtimes`, and listens on its socket.
+    pub async fn open(instance: &Instance, runtimes: Runtimes) -> Result<Self, OpenError> {
+        let engine = Engine::open(EngineOptions { instance: instance.clone(), runtimes }).await?;
         let (socket, listener) = Socket::bind(&instance.socket())?;
         let stop = CancellationToken::new();
         let listening = tokio::spawn(api::listen(engine.clone(), listener, stop.clone()));

@@ -102,7 +102,7 @@ impl Place {
             if !rustix::process::geteuid().is_root() {
                 return refused(Unreachable::NotRoot { socket });
             }
-            match Embedded::open(&self.instance).await {
+            match Embedded::open(&self.instance, super::runtimes()).await {
                 Ok(embedded) => {
                     tracing::info!(root = %self.instance.root().display(), "this process is the engine now");
                     return Ok(embedded);

@@ -19,6 +19,7 @@ use boxyard::cli::{Arguments, Role, Roots};
 use boxyard::client::{Docker, HostChoice};
 use boxyard::engine::instance::Instance;
 use boxyard::engine::remap::Shift;
+use boxyard::engine::runtimes::Runtimes;
 
 use handover::Handover;
 
@@ -46,6 +47,11 @@ fn instance(roots: &Roots) -> anyhow::Result<Instance> {
     let setting = roots.userns_remap.as_deref().filter(|setting| !setting.is_empty());
     let remap = setting.map(Shift::from_setting).transpose()?;
     Ok(Instance::new(&absolute(&roots.root)?, &absolute(&roots.run)?).with_remap(remap))
+}
+
+/// The OCI runtimes that are installed here.
+fn runtimes() -> Runtimes {
+    Runtimes::in_path(&std::env::var_os("PATH").unwrap_or_default())
 }
 
 /// Where the client leads.

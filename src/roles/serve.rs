@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use boxyard::api;
 use boxyard::cli::{Roots, Serve};
 use boxyard::engine::instance::Instance;
+use boxyard::engine::runtimes::Runtimes;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -26,18 +27,19 @@ pub fn play(roots: &Roots, serve: &Serve) -> anyhow::Result<ExitCode> {
     super::must_be_root()?;
     let instance = super::instance(roots)?;
     let places = serve.hosts.iter().map(|host| place(host)).collect::<anyhow::Result<Vec<_>>>()?;
+    let runtimes = serve.add_runtimes.iter().try_fold(super::runtimes(), |known, added| known.with(added))?;
     super::logging::to_stderr("info");
     let runtime = super::runtime()?;
-    let served = runtime.block_on(run(&instance, &places));
+    let served = runtime.block_on(run(&instance, runtimes, &places));
     // Whatever streams are left belong to clients that were told to go.
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)
 }
 
-async fn run(instance: &Instance, places: &[Place<'_>]) -> anyhow::Result<()> {
+async fn run(instance: &Instance, runtimes: Runtimes, places: &[Place<'_>]) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
-    let embedded = Embedded::open(instance).await.map_err(|error| advise(error, instance))?;
+    let embedded = Embedded::open(instance, runtimes).await.map_err(|error| advise(error, instance))?;
     let mut listening = JoinSet::new();
     let mut sockets = Vec::new();
     for place in places {

@@ -84,6 +84,7 @@ impl Yard {
             restart: None,
             trace: false,
             health: None,
+            runtime: None,
         };
         Self { spec, folder, bundle }
     }

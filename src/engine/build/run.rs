@@ -161,6 +161,7 @@ impl<'a> Sandbox<'a> {
             restart: None,
             trace: false,
             health: None,
+            runtime: None,
         };
         let shim = Shim::spawn(&self.runner.shim, &self.bundle, &spec, netns).await?;
         self.shim = Some(shim.clone());

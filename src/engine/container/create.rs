@@ -22,6 +22,7 @@ use crate::engine::layer::detached_root;
 use crate::engine::network::NetworkMode;
 use crate::engine::network::files::extra_host;
 use crate::engine::oci;
+use crate::engine::runtimes::BUILT_IN;
 use crate::engine::store::write_volatile_record;
 use crate::engine::volume::{MountInput, MountSource, MountedPoint, mount_requests, volumes_from};
 
@@ -44,6 +45,7 @@ impl Room {
         let cpus = usize::try_from(self.rooms.host.cpus).unwrap_or(1);
         validate::config(&config)?;
         validate::host_config(&config, &host_config, cpus)?;
+        self.rooms.runtimes.check(host_config.runtime.as_deref().unwrap_or_default())?;
         endpoints.values().try_for_each(validate::endpoint)?;
         self.validate_links(&host_config)?;
         if self.rooms.instance.remap().is_some() {
@@ -269,7 +271,7 @@ fn with_defaults(mut host: docker::HostConfig, is_v2: bool) -> docker::HostConfi
         host.network_mode = Some("bridge".to_owned());
     }
     fill(&mut host.ipc_mode, "private");
-    fill(&mut host.runtime, "boxyard");
+    fill(&mut host.runtime, BUILT_IN);
     if host.shm_size.is_none_or(|size| size == 0) {
         host.shm_size = Some(SHM_SIZE);
     }

@@ -27,7 +27,7 @@ use crate::engine::network::files::{
 };
 use crate::engine::network::ports::requests;
 use crate::engine::network::{Driver, Endpoint, EndpointRequest, NetworkMode};
-use crate::engine::oci::{self, MountPlan, NetNs, Peers, PlanInput, UserNs};
+use crate::engine::oci::{self, ExternalRuntime, MountPlan, NetNs, Peers, PlanInput, UserNs};
 use crate::engine::shim::{Health, RestartSpec, Shim, ShimError, ShimSpec, StdinMode, VERSION, user_sandbox};
 use crate::engine::store::remove_record;
 use crate::engine::trace::Trace;
@@ -163,6 +163,7 @@ impl Room {
             restart,
             trace: acquired.trace.is_on(),
             health,
+            runtime: self.external_runtime(&record)?,
         };
         acquired.trace.mark("plan");
         let shim = Shim::spawn(&self.rooms.binary, &container.folder.bundle, &spec, sandbox.netns).await?;
@@ -200,6 +201,26 @@ impl Room {
             container.set_shim(None);
         }
         result
+    }
+
+    /// What carries the container out, where that is not our own runtime.
+    fn external_runtime(&self, record: &ContainerRecord) -> Result<Option<ExternalRuntime>, EngineError> {
+        let host_config = &record.host_config;
+        let name = host_config.runtime.as_deref().unwrap_or_default();
+        let Some(path) = self.rooms.runtimes.program(name)? else { return Ok(None) };
+        if self.user_namespace(record) != UserNs::Host {
+            return Err(EngineError::invalid(format!(
+                "runtime \"{name}\" can't be used with --userns-remap: only the built-in one gives containers ids of their \
+                 own here; use --runtime boxyard, or --userns host for this container"
+            )));
+        }
+        Ok(Some(ExternalRuntime {
+            name: name.to_owned(),
+            path,
+            annotations: host_config.annotations.clone().unwrap_or_default().into_iter().collect(),
+            seccomp: oci::seccomp_for_others(host_config, &self.rooms.host)?,
+            init: if host_config.init == Some(true) { Some(self.rooms.runtimes.init()?) } else { None },
+        }))
     }
 
     /// The configuration to run with: one that shares another container's network has that one's name, too.

@@ -17,6 +17,7 @@ use crate::engine::instance::Instance;
 use crate::engine::layer::OverlayStack;
 use crate::engine::network::Networks;
 use crate::engine::runtime::{Cgroups, HostFacts};
+use crate::engine::runtimes::Runtimes;
 use crate::engine::shim::ShimBinary;
 use crate::engine::store::StateRoot;
 use crate::engine::volume::Volumes;
@@ -39,6 +40,8 @@ pub struct Rooms {
     pub volumes: Arc<Volumes>,
     /// What shims are run from.
     pub binary: ShimBinary,
+    /// What may run containers.
+    pub runtimes: Arc<Runtimes>,
 }
 
 /// The container room's inside.

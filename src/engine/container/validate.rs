@@ -53,11 +53,6 @@ pub fn host_config(
         return Err(EngineError::invalid("can't create 'AutoRemove' container with restart policy"));
     }
     namespaces(config, host)?;
-    if let Some(runtime) =
-        host.runtime.as_deref().filter(|name| !["", "boxyard", "runc", "io.containerd.runc.v2"].contains(name))
-    {
-        return Err(EngineError::invalid(format!("unknown or invalid runtime name: {runtime}")));
-    }
     host.log_config.as_ref().map_or(Ok(()), log_options::validate)?;
     for (port, bindings) in host.port_bindings.iter().flatten() {
         exposed_port(port)?;

@@ -130,6 +130,17 @@ pub fn limits(host_config: &docker::HostConfig, host: &HostFacts) -> Result<supe
     limits::resources(host_config, host)
 }
 
+/// The system call filter of a container as a bundle has it, for a runtime that compiles it itself; `None` is unconfined.
+///
+/// # Errors
+/// As [`plan`].
+pub fn seccomp_for_others(
+    host_config: &docker::HostConfig,
+    host: &HostFacts,
+) -> Result<Option<serde_json::Value>, EngineError> {
+    rights::seccomp_for_others(host_config, &rights::security(host_config)?, host)
+}
+
 /// The plan of a further process in a running container.
 ///
 /// # Errors
@@ -277,10 +288,6 @@ fn cgroup_path(parent: &str, id: &str) -> Result<String, EngineError> {
 }
 
 fn refuse_unsupported(host_config: &docker::HostConfig) -> Result<(), EngineError> {
-    let refuse = |words: String| Err(EngineError::invalid(words));
-    if let Some(runtime) = filled(host_config.runtime.as_ref()).filter(|name| name != "boxyard") {
-        return refuse(format!("unknown or invalid runtime name: {runtime}"));
-    }
     let fields = serde_json::to_value(host_config)
         .map_err(|error| EngineError::system("the host configuration can't be written as JSON").because(error))?;
     look_over(Part::HostConfig, &fields).map(drop)

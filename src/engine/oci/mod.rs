@@ -5,6 +5,7 @@
 
 mod capability;
 mod docker;
+mod external;
 pub mod fields;
 mod launch;
 mod limits;
@@ -14,7 +15,8 @@ pub mod seccomp;
 pub mod spec;
 
 pub use capability::{CapSet, DEFAULT_CAPABILITIES};
-pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan};
+pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan, seccomp_for_others};
+pub use external::ExternalRuntime;
 pub use launch::{
     DevicePlan, HookPlan, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan, NetNs, PidNs, RootPlan,
     Sharing, UserNs,

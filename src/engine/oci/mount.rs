@@ -124,6 +124,18 @@ pub enum Propagation {
 }
 
 impl Propagation {
+    /// mount(8)'s word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Propagation::RecursivePrivate => "rprivate",
+            Propagation::Private => "private",
+            Propagation::RecursiveSlave => "rslave",
+            Propagation::Slave => "slave",
+            Propagation::RecursiveShared => "rshared",
+            Propagation::Shared => "shared",
+        }
+    }
+
     /// From Docker's word; `None` for an unknown one.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {

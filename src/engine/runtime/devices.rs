@@ -28,13 +28,13 @@ const LINKS: [(&str, &str); 5] = [
 /// One node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    path: PathBuf,
-    kind: DeviceKind,
-    major: u32,
-    minor: u32,
-    mode: u32,
-    uid: u32,
-    gid: u32,
+    pub path: PathBuf,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// What a plan's devices come to on this host.

@@ -6,6 +6,7 @@
 pub mod cgroup;
 mod devices;
 mod enter;
+pub mod external;
 mod ground;
 mod hide;
 mod hooks;

@@ -71,6 +71,14 @@ impl Sources {
     }
 }
 
+/// What a mount shows, as a detached tree, if it has a source on the host.
+pub(super) fn open_tree_of(mount: &MountPlan, plan: &LaunchPlan) -> Result<Option<OwnedFd>, StepError> {
+    match open_source(mount, plan)? {
+        Source::Tree(tree) => Ok(Some(tree)),
+        Source::None | Source::Cgroups(_) => Ok(None),
+    }
+}
+
 fn open_source(mount: &MountPlan, plan: &LaunchPlan) -> Result<Source, StepError> {
     match &mount.kind {
         MountKind::Bind { source, subpath, recursive, propagation } => {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::health::HealthSpec;
 use super::restart::RestartPolicy;
 use crate::engine::network::dns::DnsConfig;
-use crate::engine::oci::LaunchPlan;
+use crate::engine::oci::{ExternalRuntime, LaunchPlan};
 
 /// The version of [`ShimSpec`] and of the control protocol that this build writes.
 pub const VERSION: u32 = 1;
@@ -35,6 +35,9 @@ pub struct ShimSpec {
     /// The resolver to run at 127.0.0.11 in its network namespace, which then has to be handed over at the spawn.
     #[serde(default)]
     pub dns: Option<DnsConfig>,
+    /// The runtime that carries the plan out; `None` is ours.
+    #[serde(default)]
+    pub runtime: Option<ExternalRuntime>,
     /// The restart policy that the shim is to apply; `None` leaves that to the engine.
     #[serde(default)]
     pub restart: Option<RestartSpec>,

@@ -4,7 +4,7 @@
 use bollard_stubs::models as docker;
 
 use crate::engine::EngineError;
-use crate::engine::oci::seccomp::Filter;
+use crate::engine::oci::seccomp::{Filter, default_for_others, docker_json_for_others};
 use crate::engine::oci::{CapSet, Rlimit, SeccompPlan};
 use crate::engine::runtime::HostFacts;
 
@@ -165,6 +165,25 @@ pub(super) fn seccomp(
         None if host_config.privileged == Some(true) => Ok(SeccompPlan::Unconfined),
         _ if !host.has_seccomp => Ok(SeccompPlan::Unconfined),
         _ => Ok(SeccompPlan::Filter(host.filters.default_for(capabilities, host.kernel()))),
+    }
+}
+
+/// The same for a runtime that compiles the profile itself.
+pub(super) fn seccomp_for_others(
+    host_config: &docker::HostConfig,
+    security: &Security,
+    host: &HostFacts,
+) -> Result<Option<serde_json::Value>, EngineError> {
+    let capabilities = capabilities(host_config, host)?;
+    // what ours would refuse is refused in the same words
+    match (seccomp(host_config, security, capabilities, host)?, security.seccomp.as_deref()) {
+        (SeccompPlan::Unconfined, _) => Ok(None),
+        (SeccompPlan::Filter(_), Some(profile)) if !["", "default", "builtin"].contains(&profile) => {
+            docker_json_for_others(profile, capabilities, host.kernel())
+                .map(Some)
+                .map_err(|why| EngineError::invalid(format!("Decoding seccomp profile failed: {why}")))
+        }
+        (SeccompPlan::Filter(_), _) => Ok(Some(default_for_others(capabilities, host.kernel()))),
     }
 }
 

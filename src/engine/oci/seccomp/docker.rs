@@ -27,8 +27,8 @@ struct WrittenArchitecture {
 }
 
 /// This machine and its 32-bit ABI, as profiles name them.
-const NATIVE: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
-const COMPAT: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86" } else { "SCMP_ARCH_ARM" };
+pub(super) const NATIVE: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
+pub(super) const COMPAT: &str = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86" } else { "SCMP_ARCH_ARM" };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

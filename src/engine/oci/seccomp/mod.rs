@@ -6,6 +6,7 @@
 
 mod docker;
 mod profile;
+mod resolved;
 mod rules;
 mod tree;
 
@@ -28,6 +29,24 @@ const MOST_INSTRUCTIONS: usize = 4096;
 #[serde(transparent)]
 pub struct Filter {
     instructions: Vec<u64>,
+}
+
+/// The default profile as `linux.seccomp`, for runtimes that compile it themselves.
+pub fn default_for_others(capabilities: CapSet, kernel: (u32, u32)) -> serde_json::Value {
+    let profile = rules::parse(DEFAULT_RULES).expect("the built-in profile parses, which a test proves");
+    resolved::resolved(&profile, &Circumstances { capabilities, kernel })
+}
+
+/// A profile in Docker's JSON form as `linux.seccomp`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn docker_json_for_others(
+    json: &str,
+    capabilities: CapSet,
+    kernel: (u32, u32),
+) -> Result<serde_json::Value, String> {
+    Ok(resolved::resolved(&docker::parse(json)?, &Circumstances { capabilities, kernel }))
 }
 
 /// Default filters compiled so far, by capabilities: containers with the same ones share a filter, and compiling it

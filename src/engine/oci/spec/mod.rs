@@ -4,6 +4,7 @@
 //! rely on. [`Config`] and its parts are the file's shapes, for both directions: a bundle is also made
 //! from a plan, for runtimes of others.
 
+pub mod bundle;
 mod config;
 mod limits;
 mod mounts;

@@ -162,9 +162,12 @@ impl Keeper {
         }
     }
 
-    /// Removes the cgroup of a run that is over.
+    /// Removes the cgroup of a run that is over, and what another runtime remembers of it.
     pub(super) fn drop_cgroup(&mut self) {
         self.drop_oom_watch();
+        if let Some(external) = &self.facts.external {
+            external.delete();
+        }
         let cgroup = &self.facts.cgroup;
         if let Err(error) = Cgroups::new(cgroup.layout.clone()).remove(&cgroup.path) {
             eprintln!("boxyard shim: {error}");

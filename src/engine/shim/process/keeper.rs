@@ -12,6 +12,7 @@ use nix::sys::signalfd::SignalFd;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::Prepared;
+use super::carrier::{self, Init};
 use super::checkup::Checkup;
 use super::member::{End, Ends, Member};
 use super::oom::OomWatch;
@@ -19,7 +20,7 @@ use super::peer::{Peer, Role};
 use super::reactor::{Interest, Number, Reactor, Ready, Source};
 use crate::engine::network::dns;
 use crate::engine::oci::{CgroupPlan, PidNs};
-use crate::engine::runtime::Created;
+use crate::engine::runtime::external::External;
 use crate::engine::shim::health::Health;
 use crate::engine::shim::logs::{Compression, LogWriter};
 use crate::engine::shim::protocol::{Answer, Hello, Message, RunningExec, ShimEvent, encode};
@@ -43,7 +44,7 @@ const CONTROL_LIMIT: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Its first process is set up and waits. Since `alone_since` no engine is connected.
-    Created { init: Created, ends: Ends, alone_since: Option<Instant> },
+    Created { init: Init, ends: Ends, alone_since: Option<Instant> },
     /// It runs.
     Running { started_at: Timestamp, since: Instant },
     /// Its first process is dead; what it wrote is being read, at most until `deadline`.
@@ -97,6 +98,8 @@ pub(super) struct Facts {
     pub(super) stdin: StdinMode,
     pub(super) exit_path: std::path::PathBuf,
     pub(super) cgroup: CgroupPlan,
+    /// The container as its runtime knows it, where that is not ours.
+    pub(super) external: Option<External>,
     /// Whether processes of the container can outlive its first one.
     pub(super) has_foreign_pids: bool,
 }
@@ -104,14 +107,16 @@ pub(super) struct Facts {
 impl Keeper {
     /// Takes over a container that waits, and introduces itself on `control`.
     pub(super) fn new(bundle: Bundle, prepared: Prepared, control: UnixStream) -> io::Result<Self> {
-        let Prepared { identity, signals, listener, mut created, ends, log, dns, netns, spec } = prepared;
+        let Prepared { identity, signals, listener, mut init, ends, log, dns, netns, spec } = prepared;
+        let external = carrier::external(&spec, &bundle);
         // Results of earlier runs that can't be read are not worth a start.
         let before = store::read_record(&spec.exit_path.with_file_name(Health::FILE)).ok().flatten();
         let checkup = spec.health.map(|health| Checkup::new(health, before));
         let restarts = spec.restart.map(|restart| Restarts::new(restart.policy, restart.count));
-        let trace = created.trace.hand_over();
+        let trace = init.take_trace();
         let facts = Facts {
-            init_pid: created.pid,
+            init_pid: init.pid(),
+            external,
             is_terminal: spec.plan.process.tty,
             stdin: spec.stdin,
             exit_path: spec.exit_path,
@@ -125,7 +130,7 @@ impl Keeper {
             facts,
             listener: Some(listener),
             signals,
-            phase: Phase::Created { init: created, ends, alone_since: None },
+            phase: Phase::Created { init, ends, alone_since: None },
             members: HashMap::new(),
             peers: HashMap::new(),
             early_input: Vec::new(),

@@ -5,6 +5,7 @@
 //! nobody starts the container and the engine that made it is gone. It never waits but in `epoll`, with two exceptions
 //! that are the point of it: the runtime's steps and writing to the log's page cache.
 
+mod carrier;
 mod checkup;
 mod ending;
 mod keeper;
@@ -35,7 +36,7 @@ use super::logs::{Compression, LogWriter};
 use super::protocol::{Message, Refusal, RefusalKind, encode};
 use super::spec::{Bundle, LogDriver, ProcessIdentity, ShimSpec, StdinMode};
 use crate::engine::network::dns;
-use crate::engine::runtime::{self, Created, Stdio};
+use crate::engine::runtime::Stdio;
 use crate::engine::store;
 use crate::engine::trace::{self, Trace};
 use crate::sys::memory;
@@ -118,7 +119,7 @@ struct Prepared {
     identity: ProcessIdentity,
     signals: SignalFd,
     listener: UnixListener,
-    created: Created,
+    init: carrier::Init,
     ends: Ends,
     log: Option<LogWriter>,
     dns: Option<dns::Server>,
@@ -157,13 +158,8 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
     };
     trace.mark("log, resolver");
     let (stdio, ends) = stdio_of(&spec).map_err(because("make the container's pipes"))?;
-    let its_netns = netns.as_ref().map(AsFd::as_fd);
-    let created = runtime::create_traced(&spec.plan, stdio, its_netns, trace).map_err(|error| Refusal {
-        kind: RefusalKind::Create,
-        code: error.exit_code(),
-        message: error.docker_message(),
-    })?;
-    Ok(Prepared { identity, signals, listener, created, ends, log, dns, netns, spec })
+    let init = carrier::create(&spec, bundle, stdio, netns.as_ref().map(AsFd::as_fd), trace)?;
+    Ok(Prepared { identity, signals, listener, init, ends, log, dns, netns, spec })
 }
 
 fn refusal(message: String) -> Refusal {

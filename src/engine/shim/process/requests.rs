@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::keeper::{INIT, Keeper, Phase};
+use super::carrier;
+use super::keeper::{Facts, INIT, Keeper, Phase};
 use super::member::{self, Member, Wanted};
 use super::peer::{Attached, InputState, Patience, Role};
 use super::reactor::{Interest, Number, Source};
 use crate::engine::oci::{ConsoleSize, ProcessPlan};
-use crate::engine::runtime::{self, ExecTarget};
 use crate::engine::shim::protocol::{
     Answer, Attach, ExecRequest, Message, Refusal, RefusalKind, ShimEvent, Target, Verb, parse_request,
 };
@@ -171,12 +171,8 @@ impl Keeper {
     ) -> Result<(Number, u32), Refusal> {
         let (stdio, ends) =
             member::streams(wanted).map_err(|error| system(format!("make an exec's pipes: {error}")))?;
-        let target = ExecTarget { pid: self.facts.init_pid, cgroup: &self.facts.cgroup };
-        let running = runtime::exec(target, plan, stdio).map_err(|error| Refusal {
-            kind: RefusalKind::Start,
-            code: error.exit_code(),
-            message: error.docker_exec_message(),
-        })?;
+        let Facts { external, init_pid, cgroup, .. } = &self.facts;
+        let running = carrier::exec(external.as_ref(), *init_pid, cgroup, plan, stdio)?;
         let number = self.next_number();
         let member =
             Member::new(Some(exec_id), running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
@@ -202,9 +198,7 @@ impl Keeper {
 
     fn resize(&mut self, target: &Target, size: ConsoleSize) -> Result<(), Refusal> {
         let resized = match (&self.phase, target) {
-            (Phase::Created { init, .. }, Target::Init) => {
-                init.pty_master.as_ref().map(|master| member::resize(master, size))
-            }
+            (Phase::Created { init, .. }, Target::Init) => init.pty_master().map(|master| member::resize(master, size)),
             _ => self.members.get(&self.find(target)?).and_then(|member| member.resize(size)),
         };
         match resized {

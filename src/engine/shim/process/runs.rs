@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::carrier::{self, Init};
 use super::keeper::{INIT, Keeper, Phase};
 use super::member::{Ends, Member};
 use super::oom::OomWatch;
@@ -15,23 +16,18 @@ use super::peer::{InputState, Role};
 use super::reactor::{Interest, Source};
 use super::requests::{state, system};
 use super::stdio_of;
-use crate::engine::runtime::{self, Created};
-use crate::engine::shim::protocol::{Refusal, RefusalKind, ShimEvent};
+use crate::engine::shim::protocol::{Refusal, ShimEvent};
 use crate::engine::shim::restart::{Asked, RestartPolicy};
 use crate::engine::shim::spec::{Decided, ExitRecord, RestartNote, ShimSpec, StdinMode};
 use crate::engine::store;
-use crate::engine::trace::Mark;
+use crate::engine::trace::{Mark, Trace};
 
 impl Keeper {
     /// Lets a first process that waits run its program.
-    pub(super) fn let_go(&mut self, init: Created, ends: Ends) -> Result<(Timestamp, Vec<Mark>), Refusal> {
+    pub(super) fn let_go(&mut self, init: Init, ends: Ends) -> Result<(Timestamp, Vec<Mark>), Refusal> {
         self.watch_oom();
         let started_at = Timestamp::now();
-        let mut running = init.start().map_err(|error| Refusal {
-            kind: RefusalKind::Start,
-            code: error.exit_code(),
-            message: error.docker_message(),
-        })?;
+        let mut running = init.start()?;
         let trace = running.trace.hand_over();
         let member = Member::new(None, running.pid, running.pidfd, ends, running.pty_master).and_then(|member| {
             self.reactor.set(Source::End(INIT), &member.pidfd, Some(Interest::READ))?;
@@ -115,12 +111,8 @@ impl Keeper {
             .ok_or_else(|| system(format!("{} is missing", path.display())))?;
         let (stdio, ends) = stdio_of(&spec).map_err(|error| system(format!("make the container's pipes: {error}")))?;
         let netns = self.netns.as_ref().map(AsFd::as_fd);
-        let init = runtime::create(&spec.plan, stdio, netns).map_err(|error| Refusal {
-            kind: RefusalKind::Create,
-            code: error.exit_code(),
-            message: error.docker_message(),
-        })?;
-        self.facts.init_pid = init.pid;
+        let init = carrier::create(&spec, &self.bundle, stdio, netns, Trace::default())?;
+        self.facts.init_pid = init.pid();
         if let Some(restarts) = &mut self.restarts {
             restarts.started();
         }
