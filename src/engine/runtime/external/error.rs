@@ -13,8 +13,8 @@ pub enum ExternalError {
     Step(#[from] StepError),
     /// There is no such program, or it can't be executed.
     #[error(
-        "runtime \"{name}\" can't be run: {}: {source}; put it back there, or name another one with `boxyard serve \
-         --add-runtime {name}=PATH`, or create the container anew with --runtime boxyard", path.display()
+        "runtime \"{name}\" can't be run: {}: {}; put it back there, or name another one with `boxyard serve \
+         --add-runtime {name}=PATH`, or create the container anew with --runtime boxyard", path.display(), in_words(source)
     )]
     Missing {
         /// What it is called.
@@ -52,6 +52,11 @@ pub enum ExternalError {
         /// The kernel's answer.
         source: io::Error,
     },
+}
+
+/// The kernel's answer without its number.
+fn in_words(error: &io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 impl ExternalError {
@@ -120,6 +125,6 @@ mod tests {
         let source = io::Error::from_raw_os_error(2);
         let gone = ExternalError::Missing { name: "kata".to_owned(), path: "/opt/kata".into(), source };
         let words = gone.docker_message();
-        assert!(words.contains("/opt/kata: No such file") && words.contains("--add-runtime kata=PATH"), "{words}");
+        assert!(words.contains("/opt/kata: no such file") && words.contains("--add-runtime kata=PATH"), "{words}");
     }
 }
