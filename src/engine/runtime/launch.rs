@@ -77,7 +77,7 @@ impl Created {
     /// The process is gone already.
     pub fn leave(self, door: BorrowedFd<'_>) -> Result<Option<OwnedFd>, StepError> {
         let Created { pidfd, pty_master, talk, .. } = self;
-        match talk.send(&Message::StartLater, Some(door)).and_then(|()| talk.expect(&Message::Ready)) {
+        match talk.tell(&Message::StartLater, Some(door)).and_then(|()| talk.expect(&Message::Ready)) {
             Ok(_) => Ok(pty_master),
             Err(error) => {
                 end(pidfd.as_fd());
@@ -319,7 +319,7 @@ fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>, trace: &mut Trace) -> R
     match talk.receive_traced(trace)? {
         Some((Message::Hooks, _)) => {
             run_hooks(pid)?;
-            talk.send(&Message::HooksRan, None)?;
+            talk.tell(&Message::HooksRan, None)?;
             talk.expect_traced(&Message::Ready, trace)
         }
         Some((Message::Ready, master)) => Ok(master),
@@ -331,7 +331,7 @@ fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>, trace: &mut Trace) -> R
 
 /// Says "start" and waits until the program runs, which closes the child's end.
 fn start(talk: &Talk, trace: &mut Trace) -> Result<(), StepError> {
-    talk.send(&Message::Start, None)?;
+    talk.tell(&Message::Start, None)?;
     match talk.receive_traced(trace)? {
         None => {
             trace.mark("the program runs");

@@ -30,7 +30,7 @@ pub(super) fn await_caller(door: &OwnedFd) -> Result<Talk, StepError> {
 /// The step that failed; the process is then gone.
 pub fn start_later(connected: OwnedFd) -> Result<(), StepError> {
     let talk = Talk::from_descriptor(connected);
-    talk.send(&Message::Start, None)?;
+    talk.tell(&Message::Start, None)?;
     match talk.receive()? {
         None => Ok(()),
         Some((Message::Failed(error), _)) => Err(error),

@@ -91,8 +91,8 @@ impl Talk {
         let received = loop {
             let flags = RecvFlags::CMSG_CLOEXEC;
             match recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut text)], &mut ancillary, flags) {
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Ok(None),
+                // Told once, and before what the other side said: that it ended with our words unread. Its own come next.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other.during(Step::Talk, "")?,
             }
         };
@@ -109,6 +109,19 @@ impl Talk {
         match serde_json::from_slice(text) {
             Ok(message) => Ok(Some((message, descriptor))),
             Err(_) => Err(StepError::new(Step::Talk, Errno::PROTO, "message")),
+        }
+    }
+
+    /// As [`Self::send`], to a side that may have failed meanwhile: then that failure is the error.
+    pub(super) fn tell(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<(), StepError> {
+        let Err(error) = self.send(message, descriptor) else { return Ok(()) };
+        let is_gone = [Errno::PIPE, Errno::CONNRESET].iter().any(|gone| gone.raw_os_error() == error.errno);
+        if !is_gone {
+            return Err(error); // it lives and would wait for us as we for it
+        }
+        match self.receive_traced(&mut Trace::default()) {
+            Ok(Some((Message::Failed(first), _))) => Err(first),
+            _ => Err(error),
         }
     }
 
@@ -142,6 +155,40 @@ impl Talk {
             Some((message, descriptor)) if message == *expected => Ok(descriptor),
             Some(_) => Err(StepError::new(Step::Talk, Errno::PROTO, "")),
             None => Err(StepError::new(Step::Talk, Errno::PIPE, "")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> StepError {
+        StepError::new(Step::Rlimit, Errno::PERM, "nofile")
+    }
+
+    #[test]
+    fn who_failed_without_listening_is_heard() {
+        let (ours, theirs) = Talk::pair().unwrap();
+        ours.send(&Message::Attached, None).unwrap();
+        theirs.send(&Message::Failed(failure()), None).unwrap();
+        drop(theirs);
+        let told = ours.expect(&Message::Ready).unwrap_err();
+        assert_eq!(told.to_string(), failure().to_string());
+        assert!(ours.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn who_failed_before_being_told_is_heard() {
+        for is_listening in [true, false] {
+            let (ours, theirs) = Talk::pair().unwrap();
+            if !is_listening {
+                ours.send(&Message::Attached, None).unwrap();
+            }
+            theirs.send(&Message::Failed(failure()), None).unwrap();
+            drop(theirs);
+            let told = ours.tell(&Message::Start, None).unwrap_err();
+            assert_eq!(told.to_string(), failure().to_string());
         }
     }
 }
