@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use yard::{Yard, frames, within};
 
-const BOTH: Attach = Attach { stdin: false, stdout: true, stderr: true };
-const ALL: Attach = Attach { stdin: true, stdout: true, stderr: true };
+const BOTH: Attach = Attach { stdin: false, stdout: true, stderr: true, replay: false };
+const ALL: Attach = Attach { stdin: true, ..BOTH };
 
 #[tokio::test]
 async fn output_exit_code_and_log_arrive_and_nothing_is_left() {

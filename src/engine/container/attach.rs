@@ -1,24 +1,34 @@
 //! Attaching to a container's streams: now, or when it starts; with what it logged before, if wanted.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::detach_keys::{DetachWatch, parse_keys};
 use super::exec::console_size;
-use super::live::WaitingAttach;
-use super::options::{AttachOptions, Attached, LogSource, LogsOptions, TerminalSize};
+use super::live::{Container, WaitingAttach};
+use super::logs::must_have_log;
+use super::options::{AttachOptions, Attached, LogSource, TerminalSize};
 use super::room::Room;
 use super::state::State;
 use crate::engine::EngineError;
-use crate::engine::shim::{Attach, Target};
+use crate::engine::shim::logs::{LogPosition, LogQuery, LogStream, read};
+use crate::engine::shim::{Attach, ShimError, Target};
+
+/// What was written before an attachment's stream began, framed as its client expects it.
+type Replay = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// How many log entries are framed at once, at most.
+const REPLAY_BATCH: usize = 256;
 
 impl Room {
     /// `POST /containers/{id}/attach`.
@@ -28,48 +38,78 @@ impl Room {
         let tty = record.has_tty();
         let keys = parse_keys(options.detach_keys.as_deref())?;
         record.state.may_attach(&container.id)?;
+        if options.logs {
+            must_have_log(&record)?;
+        }
         let watch = DetachWatch::new(if tty { keys } else { Vec::new() });
         let wants = Attach {
             stdin: options.stdin && record.config.open_stdin == Some(true),
             stdout: options.stdout || (!options.stdin && !options.stderr),
             stderr: options.stderr || (!options.stdin && !options.stdout),
+            replay: options.logs,
         };
-        let mut io = match (&record.state, container.shim()) {
-            _ if !options.stream => AttachIo::ended(),
-            (State::Running(_), Some(shim)) => AttachIo::connected(shim.attach(wants).await?, watch),
-            (State::Created { .. } | State::Exited { .. }, _) => {
-                let (sender, connection) = oneshot::channel();
-                container.await_start(WaitingAttach { attach: wants, connection: sender });
-                AttachIo::waiting(connection, watch)
-            }
-            _ => AttachIo::ended(),
+        let Linked { mut io, from } = if options.stream {
+            self.link(&container, wants, watch).await?
+        } else {
+            Linked { io: AttachIo::ended(), from: None }
         };
         if options.logs {
-            io.before = self.replay(&container.id, wants, tty).await?;
+            io.replay = Some(replay(&container, wants, tty, from));
         }
         let events = Arc::clone(&self.rooms.events);
         let attached = Arc::clone(&container);
-        io.on_detach = Some(Box::new(move || attached.publish(&events, "detach", [])));
+        let io = io.telling(move || attached.publish(&events, "detach", []));
         container.publish(&self.rooms.events, "attach", []);
         Ok(Attached { tty, io: Box::new(io) })
     }
 
-    /// What was logged so far, framed as a client of this container expects it.
-    async fn replay(&self, id: &str, wants: Attach, tty: bool) -> Result<Bytes, EngineError> {
-        let options = LogsOptions { stdout: wants.stdout, stderr: wants.stderr, ..LogsOptions::default() };
-        let mut lines = self.logs(id, options)?.lines;
-        let mut bytes = BytesMut::new();
-        while let Some(line) = lines.next().await {
-            let line = line?;
-            put_frame(&mut bytes, line.source, &line.bytes, tty);
+    /// Connects to the live stream, or to that of the next run.
+    async fn link(&self, container: &Container, wants: Attach, watch: DetachWatch) -> Result<Linked, EngineError> {
+        let over = Linked { io: AttachIo::ended(), from: None };
+        let was_running = match container.record().state {
+            State::Running(_) => true,
+            State::Created { .. } | State::Exited { .. } => false,
+            _ => return Ok(over),
+        };
+        if !was_running {
+            container.settled().await;
         }
-        Ok(bytes.freeze())
+        // While it is at rest, nothing is written after this.
+        let at_rest = Self::log_end(container.folder.log(&container.id)).await?;
+        let (sender, connection) = oneshot::channel();
+        let waiting = WaitingAttach { attach: Attach { replay: false, ..wants }, connection: sender };
+        let Some(shim) = container.shim_or_await_start(waiting) else {
+            // One that ran when it was asked for has said everything.
+            let io = if was_running { AttachIo::ended() } else { AttachIo::waiting(connection, watch) };
+            return Ok(Linked { io, from: Some(at_rest) });
+        };
+        match shim.attach_from(wants).await {
+            Ok((connection, from)) => Ok(Linked { io: AttachIo::connected(connection, watch), from }),
+            // It ended in this moment.
+            Err(ShimError::State { .. } | ShimError::Gone { .. }) => Ok(over),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How far the log of a container at rest goes.
+    async fn log_end(path: PathBuf) -> Result<LogPosition, EngineError> {
+        Self::blocking(move || {
+            // No file is the inode of none.
+            let found = std::fs::metadata(path).ok();
+            Ok(found
+                .map_or(LogPosition { inode: 0, length: 0 }, |it| LogPosition { inode: it.ino(), length: it.len() }))
+        })
+        .await
     }
 
     /// `POST /containers/{id}/resize`. Before the start, the size is kept for it.
     pub async fn resize(&self, id: &str, size: TerminalSize) -> Result<(), EngineError> {
         let container = self.index.find(id)?;
         match container.shim() {
+            // It is about to start.
+            Some(shim) if !container.record().state.is_running() => {
+                Ok(shim.resize(Target::Init, console_size(size)).await?)
+            }
             Some(shim) => {
                 container.record().state.may_enter(&container.id, "resize")?;
                 shim.resize(Target::Init, console_size(size)).await?;
@@ -90,6 +130,30 @@ impl Room {
     }
 }
 
+/// An attachment, and up to where the log has what came before it; `None` is all of it.
+struct Linked {
+    io: AttachIo,
+    from: Option<LogPosition>,
+}
+
+/// What was logged up to `end`.
+fn replay(container: &Container, wants: Attach, tty: bool, end: Option<LogPosition>) -> Replay {
+    let query = LogQuery { end, stdout: wants.stdout, stderr: wants.stderr, ..LogQuery::default() };
+    let entries = read(&container.folder.log(&container.id), query).ready_chunks(REPLAY_BATCH);
+    Box::pin(entries.map(move |batch| {
+        let mut bytes = BytesMut::new();
+        for entry in batch {
+            let entry = entry.map_err(io::Error::other)?;
+            let source = match entry.stream {
+                LogStream::Stdout => LogSource::Stdout,
+                LogStream::Stderr => LogSource::Stderr,
+            };
+            put_frame(&mut bytes, source, &entry.bytes, tty);
+        }
+        Ok(bytes.freeze())
+    }))
+}
+
 /// Puts one piece of output into `bytes`: bare on a terminal, else with its eight bytes of header.
 pub fn put_frame(bytes: &mut BytesMut, source: LogSource, payload: &[u8], tty: bool) {
     if !tty {
@@ -106,7 +170,9 @@ pub fn put_frame(bytes: &mut BytesMut, source: LogSource, payload: &[u8], tty: b
 /// One attachment's bytes, both ways. Until the container starts, reads and writes wait.
 pub struct AttachIo {
     link: Link,
-    /// Sent before anything live.
+    /// Read to its end before anything live.
+    replay: Option<Replay>,
+    /// Sent next.
     before: Bytes,
     watch: DetachWatch,
     /// Typed bytes that passed the watch and are not written yet.
@@ -129,6 +195,7 @@ impl AttachIo {
     fn new(link: Link, watch: DetachWatch) -> Self {
         Self {
             link,
+            replay: None,
             before: Bytes::new(),
             watch,
             typed: BytesMut::new(),
@@ -159,6 +226,23 @@ impl AttachIo {
         let mut bytes = BytesMut::new();
         put_frame(&mut bytes, LogSource::Stderr, text.as_bytes(), tty);
         Self { before: bytes.freeze(), ..Self::ended() }
+    }
+
+    /// The same; `tell` is called when the detach keys end it.
+    pub fn telling(self, tell: impl FnOnce() + Send + 'static) -> Self {
+        Self { on_detach: Some(Box::new(tell)), ..self }
+    }
+
+    /// What comes before the live stream; `None` when there is no more of it.
+    fn poll_before(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<&mut Bytes>>> {
+        while self.before.is_empty() {
+            let Some(replay) = &mut self.replay else { return Poll::Ready(Ok(None)) };
+            match ready!(replay.as_mut().poll_next(context)) {
+                Some(piece) => self.before = piece?,
+                None => self.replay = None,
+            }
+        }
+        Poll::Ready(Ok(Some(&mut self.before)))
     }
 
     /// The connection, once there is one; `None` where there is nothing to wait for (any more).
@@ -205,12 +289,15 @@ impl AsyncRead for AttachIo {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.before.is_empty() {
-            let piece = self.before.len().min(buffer.remaining());
-            buffer.put_slice(&self.before.split_to(piece));
+        if self.is_detached {
             return Poll::Ready(Ok(()));
         }
         self.reader = Some(context.waker().clone());
+        if let Some(before) = ready!(self.poll_before(context))? {
+            let piece = before.len().min(buffer.remaining());
+            buffer.put_slice(&before.split_to(piece));
+            return Poll::Ready(Ok(()));
+        }
         match ready!(self.poll_link(context)) {
             Some(stream) => Pin::new(stream).poll_read(context, buffer),
             None => Poll::Ready(Ok(())),
@@ -323,6 +410,27 @@ mod tests {
         theirs.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"a");
         assert!(io.write_all(b"more").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_logged_comes_first_and_detaching_ends_that_too() {
+        let pieces = |count: usize| futures_util::stream::iter((0..count).map(|_| Ok(Bytes::from_static(b"old "))));
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"new").await.unwrap();
+        drop(theirs);
+        let mut io = AttachIo::connected(ours, DetachWatch::new(Vec::new()));
+        io.replay = Some(Box::pin(pieces(2)));
+        let mut all = String::new();
+        io.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "old old new");
+
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut io = AttachIo::connected(ours, DetachWatch::new(vec![17]));
+        io.replay = Some(Box::pin(pieces(1).chain(futures_util::stream::pending())));
+        let mut old = [0; 4];
+        io.read_exact(&mut old).await.unwrap();
+        io.write_all(b"\x11").await.unwrap();
+        assert_eq!(io.read(&mut old).await.unwrap(), 0);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 use tokio::time::Timeout;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long the end is held back at the most: a program may close its output and run on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,20 +23,20 @@ pub struct EndsOnRecord<T> {
 }
 
 enum Noted {
-    Awaited(oneshot::Receiver<()>),
-    Timed(Pin<Box<Timeout<oneshot::Receiver<()>>>>),
+    Awaited(CancellationToken),
+    Timed(Pin<Box<Timeout<WaitForCancellationFutureOwned>>>),
     Done,
 }
 
 impl<T> EndsOnRecord<T> {
     /// `io`, whose end waits for `noted`.
-    pub fn new(io: T, noted: oneshot::Receiver<()>) -> Self {
+    pub fn new(io: T, noted: CancellationToken) -> Self {
         Self { io, noted: Noted::Awaited(noted) }
     }
 
     fn poll_noted(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.noted = match std::mem::replace(&mut self.noted, Noted::Done) {
-            Noted::Awaited(noted) => Noted::Timed(Box::pin(tokio::time::timeout(PATIENCE, noted))),
+            Noted::Awaited(noted) => Noted::Timed(Box::pin(tokio::time::timeout(PATIENCE, noted.cancelled_owned()))),
             other => other,
         };
         if let Noted::Timed(noted) = &mut self.noted {
@@ -84,14 +84,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_comes_after_the_note() {
-        let (note, noted) = oneshot::channel();
-        let mut io = EndsOnRecord::new(tokio::io::join(&b"out"[..], tokio::io::sink()), noted);
+        let noted = CancellationToken::new();
+        let mut io = EndsOnRecord::new(tokio::io::join(&b"out"[..], tokio::io::sink()), noted.clone());
         let mut heard = [0; 3];
         io.read_exact(&mut heard).await.unwrap();
         let mut rest = Vec::new();
         let mut end = std::pin::pin!(io.read_to_end(&mut rest));
         assert!(futures_util::poll!(end.as_mut()).is_pending());
-        note.send(()).unwrap();
+        noted.cancel();
         assert_eq!(end.await.unwrap(), 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bollard_stubs::models as docker;
+use tokio_util::sync::CancellationToken;
 
 use super::attach::AttachIo;
 use super::create::new_id;
@@ -72,18 +73,24 @@ impl Room {
         exec.runs(started.pid);
         let (room, watched, watched_container) = (Arc::clone(self), Arc::clone(&exec), Arc::clone(&container));
         let ended = started.exit;
-        let (note, noted) = tokio::sync::oneshot::channel::<()>();
+        let noted = CancellationToken::new();
+        let note = noted.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 () = room.closing.cancelled() => {}
                 code = ended => if let Ok(code) = code { room.exec_ended(&watched_container, &watched.id, code) },
             }
-            // Nobody attached waits for it.
-            let _ = note.send(());
+            note.cancel();
         });
         let Some(stream) = started.io else { return Ok(ExecStarted::Detached) };
         let keys = if tty { parse_keys(exec.config.detach_keys.as_deref())? } else { Vec::new() };
-        let io = EndsOnRecord::new(AttachIo::connected(stream, DetachWatch::new(keys)), noted);
+        let (events, left, note) = (Arc::clone(&self.rooms.events), Arc::clone(&exec), noted.clone());
+        let io = AttachIo::connected(stream, DetachWatch::new(keys)).telling(move || {
+            container.publish(&events, "exec_detach", [("execID", left.id.clone())]);
+            // It runs on; nobody waits for its end any more.
+            note.cancel();
+        });
+        let io = EndsOnRecord::new(io, noted);
         Ok(ExecStarted::Attached(Attached { tty, io: Box::new(io) }))
     }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bollard_stubs::models as docker;
 
 use super::create::disk;
+use super::exec::console_size;
 use super::health;
 use super::live::{Container, Intent};
 use super::log_options::log_spec;
@@ -133,7 +134,7 @@ impl Room {
 
         acquired.trace.mark("hosts, hostname, resolv.conf");
         let config = self.config_in_force(&record)?;
-        let plan = oci::plan(&PlanInput {
+        let mut plan = oci::plan(&PlanInput {
             id: &record.id,
             config: &config,
             host_config: &record.host_config,
@@ -145,6 +146,9 @@ impl Room {
             peers: self.peers(&record)?,
             user: self.user_namespace(&record),
         })?;
+        if let Some(size) = record.terminal {
+            plan.process.console_size = Some(console_size(size));
+        }
         let health = health::spec_of(&config, &record.host_config, &self.rooms.host)?;
         let restart = plan.stands_alone().then(|| RestartSpec {
             policy: policy_of(record.host_config.restart_policy.as_ref()),
@@ -171,7 +175,7 @@ impl Room {
         acquired.trace.take_in(shim.hello().trace.iter().cloned());
         acquired.trace.mark("shim and container are set up");
 
-        for waiting in container.take_waiting() {
+        for waiting in container.open_to_attachers(shim.clone()) {
             let connection = shim.attach(waiting.attach).await?;
             // The one who waited may have gone; then the connection closes.
             let _ = waiting.connection.send(connection);
@@ -186,7 +190,6 @@ impl Room {
         intended.state =
             State::Running(Alive { pid: shim.init_pid(), started_at: jiff::Timestamp::now(), oom_killed: false });
         // Written as running before it runs: killed in between, the next engine asks the shim and knows.
-        container.set_shim(Some(shim.clone()));
         container.intend(Intent::None);
         let trace = &mut acquired.trace;
         let started = async {

@@ -220,11 +220,22 @@ impl Container {
         self.live().shim = shim;
     }
 
-    /// Queues an attachment for the start.
-    pub fn await_start(&self, waiting: WaitingAttach) {
+    /// Queues an attachment for the start; or, where there is a shim already, gives that.
+    pub fn shim_or_await_start(&self, waiting: WaitingAttach) -> Option<Shim> {
         let mut live = self.live();
+        if live.shim.is_some() {
+            return live.shim.clone();
+        }
         live.waiting.retain(|other| !other.connection.is_closed());
         live.waiting.push(waiting);
+        None
+    }
+
+    /// Notes the shim of a start. Whoever attaches from now on asks it; those who waited so far are returned.
+    pub fn open_to_attachers(&self, shim: Shim) -> Vec<WaitingAttach> {
+        let mut live = self.live();
+        live.shim = Some(shim);
+        std::mem::take(&mut live.waiting)
     }
 
     /// The attachments that wait for the start. Dropping them ends them.

@@ -5,9 +5,22 @@ use tokio::sync::watch;
 
 use super::live::Container;
 use super::options::{LogLine, LogSource, Logs, LogsOptions};
+use super::record::ContainerRecord;
 use super::room::Room;
 use crate::engine::EngineError;
 use crate::engine::shim::logs::{Follow, LogQuery, LogStream, read};
+
+/// Refuses one whose output is not kept, in Docker's words.
+pub fn must_have_log(record: &ContainerRecord) -> Result<(), EngineError> {
+    let driver = record.host_config.log_config.as_ref().and_then(|log| log.typ.as_deref());
+    if driver == Some("none") {
+        return Err(EngineError::new(
+            crate::engine::ErrorKind::NotImplemented,
+            "configured logging driver does not support reading",
+        ));
+    }
+    Ok(())
+}
 
 impl Room {
     /// `GET /containers/{id}/logs`.
@@ -17,13 +30,7 @@ impl Room {
         if !options.stdout && !options.stderr {
             return Err(EngineError::invalid("Bad parameters: you must choose at least one stream"));
         }
-        let driver = record.host_config.log_config.as_ref().and_then(|log| log.typ.as_deref());
-        if driver == Some("none") {
-            return Err(EngineError::new(
-                crate::engine::ErrorKind::NotImplemented,
-                "configured logging driver does not support reading",
-            ));
-        }
+        must_have_log(&record)?;
         let follow = if options.follow { Follow::Until(self.rest_of(&container)) } else { Follow::No };
         let query = LogQuery {
             follow,

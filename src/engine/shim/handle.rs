@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::binary::ShimBinary;
 use super::driver::{Command, Driver, Shared, ShimEvents};
 use super::error::ShimError;
+use super::logs::LogPosition;
 use super::protocol::{self, Answer, Attach, ExecRequest, Hello, Message, Request, ShimEvent, Target, Verb};
 use super::restart::{Asked, RestartPolicy};
 use super::spec::{Bundle, ExitRecord, ProcessIdentity, ShimSpec};
@@ -169,9 +170,19 @@ impl Shim {
     /// # Errors
     /// [`ShimError`] where the shim is gone or the container has ended.
     pub async fn attach(&self, attach: Attach) -> Result<UnixStream, ShimError> {
+        self.attach_from(attach).await.map(|(connection, _)| connection)
+    }
+
+    /// As [`attach`](Self::attach). With `replay`, says up to where the log has what came before: read up to there, log
+    /// and stream together have every byte once. `None` without a log.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub async fn attach_from(&self, attach: Attach) -> Result<(UnixStream, Option<LogPosition>), ShimError> {
         let mut connection = self.dial()?;
         match within(ANSWER_LIMIT, ask_alone(&mut connection, &self.bundle, Verb::Attach(attach))).await? {
-            Answer::Done => Ok(connection),
+            Answer::Done => Ok((connection, None)),
+            Answer::Attached { from } => Ok((connection, from)),
             _ => Err(ShimError::Confused),
         }
     }

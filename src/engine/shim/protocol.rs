@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::health::Health;
+use super::logs::LogPosition;
 use super::restart::{Asked, RestartPolicy};
 use super::spec::{ExitRecord, ProcessIdentity};
 use crate::engine::oci::{ConsoleSize, ProcessPlan};
@@ -86,6 +87,9 @@ pub struct Attach {
     /// It gets standard error.
     #[serde(default)]
     pub stderr: bool,
+    /// It reads the log up to where the answer says, [`Answer::Attached`]; its stream begins right there.
+    #[serde(default)]
+    pub replay: bool,
 }
 
 /// One more process in a running container.
@@ -154,6 +158,11 @@ pub enum Answer {
         /// The stages from the request on, where traced.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         trace: Vec<Mark>,
+    },
+    /// To an `attach` with replay.
+    Attached {
+        /// The stream begins with what is not in the log up to here; `None` where there is no log.
+        from: Option<LogPosition>,
     },
     /// To `exec`.
     Exec {

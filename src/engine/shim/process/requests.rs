@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use super::carrier;
 use super::keeper::{Facts, INIT, Keeper, Phase};
 use super::member::{self, Member, Wanted};
-use super::peer::{Attached, InputState, Patience, Role};
+use super::peer::{Attached, InputState, Patience, Role, frame_header};
 use super::reactor::{Interest, Number, Source};
 use crate::engine::oci::{ConsoleSize, ProcessPlan};
+use crate::engine::shim::logs::{LogStream, LogWriter};
 use crate::engine::shim::protocol::{
     Answer, Attach, ExecRequest, Message, Refusal, RefusalKind, ShimEvent, Target, Verb, parse_request,
 };
@@ -95,6 +96,10 @@ impl Keeper {
                 Outcome::Answer(Answer::Done)
             }
             Verb::Attach(wants) => match self.attach(wants) {
+                Ok(attached) if wants.replay => {
+                    let from = self.log.as_ref().map(LogWriter::position);
+                    Outcome::Streams(Answer::Attached { from }, attached)
+                }
                 Ok(attached) => Outcome::Streams(Answer::Done, attached),
                 Err(refusal) => Outcome::Refused(refusal),
             },
@@ -141,7 +146,7 @@ impl Keeper {
             Ok((_, pid)) if request.detach => Outcome::Answer(Answer::Exec { pid }),
             Ok((number, pid)) => {
                 let ExecRequest { stdin, stdout, stderr, .. } = request;
-                let wants = Attach { stdin, stdout, stderr };
+                let wants = Attach { stdin, stdout, stderr, replay: false };
                 Outcome::Streams(Answer::Exec { pid }, attached(number, wants, request.tty, Patience::Wait))
             }
             Err(refusal) => Outcome::Refused(refusal),
@@ -222,7 +227,7 @@ impl Keeper {
             // It hung up in this very moment; an exec then runs without anybody.
             return;
         };
-        let (member, wants_input) = (attached.member, attached.wants.stdin);
+        let (member, wants_input, wants_replay) = (attached.member, attached.wants.stdin, attached.wants.replay);
         let rest = match std::mem::replace(&mut peer.role, Role::Attached(attached)) {
             Role::Control { decoder, .. } => decoder.into_rest(),
             Role::Attached(_) => Vec::new(),
@@ -232,6 +237,24 @@ impl Keeper {
                 self.feed(member, &rest);
             } else {
                 self.early_input.extend(rest);
+            }
+        }
+        if wants_replay {
+            self.send_unfinished_lines(number);
+        }
+    }
+
+    /// Begins the stream of one who reads the log first with what is in no log yet.
+    fn send_unfinished_lines(&mut self, number: Number) {
+        let (Some(log), Some(peer)) = (&self.log, self.peers.get_mut(&number)) else { return };
+        let Role::Attached(attached) = &peer.role else { return };
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            let line = log.unfinished(stream);
+            if attached.gets(stream) && !line.is_empty() {
+                let header = frame_header(stream, line.len());
+                let head: &[u8] = if attached.is_framed { &header } else { &[] };
+                // One that is gone already is noticed at the next turn.
+                let _ = peer.outbox.send(&peer.socket, head, line);
             }
         }
     }
