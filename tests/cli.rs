@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 use support::Yard;
 
 fn run(yard: &Yard, words: &[&str]) -> Output {
-    yard.command().args(words).stdin(Stdio::null()).output().unwrap()
+    yard.cli(words)
 }
 
 fn says(yard: &Yard, words: &[&str]) -> String {

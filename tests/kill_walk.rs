@@ -1,5 +1,6 @@
-//! kill -9 at every step: of the engine while it creates, starts, stops, removes, executes in and commits a container, and
-//! of the container's shim. Whatever the step was, the next engine tells the truth and nothing is left of the attempt.
+//! kill -9 at every step: of the engine while it creates, starts, stops, restarts, removes, executes in and commits a
+//! container, and of the container's shim while it starts, ends, restarts and executes in it, or in any other state of
+//! it. Whatever the step was, the next engine tells the truth and nothing is left of the attempt.
 //!
 //! Each walk takes its operation once to count its steps (see `tracer.rs`), then again for each chosen step. All of them:
 //! `BOXYARD_KILL_WALK=all cargo test --test kill_walk`; else [`USUAL_STEPS`], spread evenly; one: `=start:17`.
@@ -10,6 +11,9 @@
 #[path = "kill_walk/tracer.rs"]
 mod tracer;
 
+#[path = "kill_walk/states.rs"]
+mod states;
+
 mod support;
 
 use std::fs;
@@ -17,7 +21,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
-use bollard::models::{ContainerConfig, ContainerCreateBody, ContainerState, ContainerStateStatusEnum};
+use bollard::exec::StartExecOptions;
+use bollard::models::{
+    ContainerConfig, ContainerCreateBody, ContainerState, ContainerStateStatusEnum, HostConfig, RestartPolicy,
+    RestartPolicyNameEnum,
+};
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptions,
     ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveImageOptions,
@@ -38,9 +46,12 @@ enum Operation {
     Create,
     Start,
     Stop,
+    Restart,
     Remove,
     Exec,
     Commit,
+    /// It ends by itself, and its restart policy brings it back.
+    Crash,
 }
 
 impl Operation {
@@ -52,7 +63,8 @@ impl Operation {
         if self == Operation::Create {
             return;
         }
-        create(yard).await.expect("the container is created");
+        let policy = (self == Operation::Crash).then_some(RestartPolicyNameEnum::ALWAYS);
+        create_as(yard, TRAPPING, policy).await.expect("the container is created");
         if self != Operation::Start {
             yard.docker().start_container(NAME, None).await.expect("the container starts");
             yard.log_until(NAME, "up").await;
@@ -65,9 +77,11 @@ impl Operation {
             Operation::Create => create(yard).await,
             Operation::Start => docker.start_container(NAME, None).await,
             Operation::Stop => docker.stop_container(NAME, None).await,
+            Operation::Restart => docker.restart_container(NAME, None).await,
             Operation::Remove => remove(yard, NAME).await,
             Operation::Exec => execute(yard).await,
             Operation::Commit => commit(yard).await,
+            Operation::Crash => crash(yard).await,
         }
     }
 
@@ -102,9 +116,22 @@ impl Operation {
                 let code = self::state(yard).await.unwrap().exit_code;
                 assert!(matches!(code, Some(3 | 137)) || is_shim_dead, "{code:?}");
             }
+            Operation::Restart => {
+                assert!(matches!(status, Some(RUNNING | EXITED)), "a container that ran has run: {state:?}");
+                assert!(!is_done || status == Some(RUNNING), "a restart that was answered: {state:?}");
+                yard.docker().restart_container(NAME, None).await.expect("it can be restarted (again)");
+                assert_eq!(self::state(yard).await.unwrap().status, Some(RUNNING));
+            }
+            Operation::Crash => {
+                runs_again(yard).await;
+                yard.docker().stop_container(NAME, None).await.expect("it can be stopped");
+                assert_eq!(self::state(yard).await.unwrap().status, Some(EXITED), "no policy undoes a stop");
+            }
             Operation::Remove => assert!(!is_done || state.is_none(), "what was removed is gone: {state:?}"),
             Operation::Exec => {
-                if !is_shim_dead {
+                if is_shim_dead {
+                    assert_eq!(status, Some(EXITED), "without its shim it is dead");
+                } else {
                     assert_eq!(status, Some(RUNNING), "an exec's end is not the container's");
                     execute(yard).await.expect("the next exec works");
                 }
@@ -131,12 +158,17 @@ impl Operation {
 
 /// A container with all there is to leak: a network place, a published port, an anonymous volume, a log.
 async fn create(yard: &Yard) -> Result<(), Error> {
+    create_as(yard, TRAPPING, None).await
+}
+
+async fn create_as(yard: &Yard, script: &str, policy: Option<RestartPolicyNameEnum>) -> Result<(), Error> {
+    let restart_policy = policy.map(|name| RestartPolicy { name: Some(name), maximum_retry_count: None });
     let config = ContainerCreateBody {
         image: Some(IMAGE.into()),
-        cmd: Some(["sh", "-c", TRAPPING].map(str::to_owned).to_vec()),
+        cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
         volumes: Some(vec!["/data".into()]),
         exposed_ports: Some(vec!["80/tcp".into()]),
-        host_config: Some(published(HOST_PORT, 80)),
+        host_config: Some(HostConfig { restart_policy, ..published(HOST_PORT, 80) }),
         ..Default::default()
     };
     let options = CreateContainerOptionsBuilder::default().name(NAME).build();
@@ -164,7 +196,55 @@ async fn execute(yard: &Yard) -> Result<(), Error> {
     }
     let end = docker.inspect_exec(&exec).await?;
     assert!(end.exit_code != Some(0) || said == "hi\n", "{said:?} {end:?}");
+    assert_eq!(end.running, Some(false), "its streams have ended: {end:?}");
     Ok(())
+}
+
+/// The container ends by itself, in answer to a signal that no person sent.
+async fn crash(yard: &Yard) -> Result<(), Error> {
+    let docker = yard.docker();
+    let options = bollard::exec::CreateExecOptions { cmd: Some(vec!["sh", "-c", "kill -TERM 1"]), ..Default::default() };
+    let exec = docker.create_exec(NAME, options).await?.id;
+    docker.start_exec(&exec, Some(StartExecOptions { detach: true, ..Default::default() })).await?;
+    let until = Instant::now() + PATIENCE;
+    while docker.inspect_container(NAME, None).await?.restart_count == Some(0) {
+        assert!(Instant::now() < until, "its policy brings it back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    runs_again(yard).await;
+    Ok(())
+}
+
+/// Waits until it runs, under a restart policy.
+async fn runs_again(yard: &Yard) {
+    let until = Instant::now() + PATIENCE;
+    while state(yard).await.unwrap().status != Some(ContainerStateStatusEnum::RUNNING) {
+        assert!(Instant::now() < until, "its policy brings it back: {:?}", state(yard).await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The container's shim.
+async fn shim_pid(yard: &Yard) -> Option<u32> {
+    let id = yard.docker().inspect_container(NAME, None).await.ok()?.id?;
+    let text = fs::read(yard.run_root().join("containers").join(id).join("shim.pid")).ok()?;
+    let identity: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    u32::try_from(identity.get("pid")?.as_u64()?).ok()
+}
+
+/// Waits until the engine knows that this shim is dead: its container has ended, or runs under another one.
+async fn knows_of_death(yard: &Yard, shim: u32) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let state = state(yard).await.expect("the container is there");
+        let is_up = state.status == Some(ContainerStateStatusEnum::RUNNING);
+        let has_ended = state.status == Some(ContainerStateStatusEnum::EXITED);
+        if has_ended || is_up && shim_pid(yard).await.is_some_and(|pid| pid != shim) {
+            return;
+        }
+        assert!(Instant::now() < until, "the engine sees its shim's end: {state:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn commit(yard: &Yard) -> Result<(), Error> {
@@ -200,7 +280,10 @@ fn chosen(operation: &str, count: usize) -> Vec<usize> {
 async fn walk(operation: Operation, victim: Victim) {
     let mut yard = Yard::new();
     yard.host_image().await;
-    let name = if victim == Victim::Shim { format!("{}-shim", operation.name()) } else { operation.name() };
+    let name = match victim {
+        Victim::Engine => operation.name(),
+        Victim::Shim | Victim::LiveShim => format!("{}-shim", operation.name()),
+    };
     let steps = pass(&mut yard, operation, victim, None).await;
     for step in chosen(&name, steps.len()) {
         eprintln!("{name}:{step} of {}, before {}", steps.len(), steps.get(step - 1).unwrap_or(&"?"));
@@ -212,16 +295,27 @@ async fn walk(operation: Operation, victim: Victim) {
 /// One operation with the victim killed before step `at`, and all that must be so afterwards.
 async fn pass(yard: &mut Yard, operation: Operation, victim: Victim, at: Option<usize>) -> Vec<&'static str> {
     operation.prepare(yard).await;
-    let tracer = Tracer::follow(yard.engine_pid(), victim, at);
+    let leader = if victim == Victim::LiveShim { shim_pid(yard).await.expect("a shim") } else { yard.engine_pid() };
+    let tracer = Tracer::follow(leader, victim, at);
     let answer =
         tokio::time::timeout(PATIENCE, operation.act(yard)).await.expect("the operation is answered or cut off");
-    let is_shim_dead = victim == Victim::Shim && at.is_some();
-    if victim == Victim::Shim {
-        tells_the_truth(yard).await;
-    } else if at.is_none() {
+    if at.is_none() {
         answer.as_ref().expect("the operation succeeds");
     }
-    let steps = tracer.end();
+    let is_shim_dead = victim == Victim::Shim && at.is_some() || victim == Victim::LiveShim;
+    let steps = match victim {
+        Victim::Engine => tracer.end(),
+        Victim::Shim => {
+            tells_the_truth(yard).await;
+            tracer.end()
+        }
+        Victim::LiveShim => {
+            let steps = tracer.end();
+            knows_of_death(yard, leader).await;
+            tells_the_truth(yard).await;
+            steps
+        }
+    };
     yard.kill_engine();
     yard.start_engine();
     tells_the_truth(yard).await;
@@ -353,6 +447,11 @@ async fn a_killed_stop_leaves_a_container_that_runs_or_has_ended() {
 }
 
 #[tokio::test]
+async fn a_killed_restart_leaves_a_container_that_has_run() {
+    walk(Operation::Restart, Victim::Engine).await;
+}
+
+#[tokio::test]
 async fn a_killed_remove_leaves_a_whole_container_or_nothing() {
     walk(Operation::Remove, Victim::Engine).await;
 }
@@ -370,4 +469,24 @@ async fn a_killed_commit_leaves_an_image_or_nothing() {
 #[tokio::test]
 async fn a_shim_killed_while_it_starts_a_container_takes_it_along() {
     walk(Operation::Start, Victim::Shim).await;
+}
+
+#[tokio::test]
+async fn a_shim_killed_while_its_container_is_stopped() {
+    walk(Operation::Stop, Victim::LiveShim).await;
+}
+
+#[tokio::test]
+async fn a_shim_killed_while_its_container_is_restarted() {
+    walk(Operation::Restart, Victim::LiveShim).await;
+}
+
+#[tokio::test]
+async fn a_shim_killed_while_it_brings_its_container_back() {
+    walk(Operation::Crash, Victim::LiveShim).await;
+}
+
+#[tokio::test]
+async fn a_shim_killed_during_an_exec() {
+    walk(Operation::Exec, Victim::LiveShim).await;
 }

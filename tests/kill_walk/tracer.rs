@@ -23,33 +23,37 @@ pub enum Victim {
     Engine,
     /// The shims that the engine starts while it is followed.
     Shim,
+    /// A shim that runs, followed itself.
+    LiveShim,
 }
 
-/// A thread that follows an engine until that is dead.
+/// A thread that follows an engine, or a live shim, until that is dead.
 pub struct Tracer {
-    engine: Pid,
+    leader: Pid,
     thread: JoinHandle<Vec<&'static str>>,
 }
 
 impl Tracer {
-    /// Follows the engine from now on; kills the victim right before its `at`-th step, if one is given.
-    pub fn follow(engine: u32, victim: Victim, at: Option<usize>) -> Self {
+    /// Follows process `leader` from now on; kills the victim right before its `at`-th step, if one is given.
+    pub fn follow(leader: u32, victim: Victim, at: Option<usize>) -> Self {
         let (ready, is_ready) = mpsc::channel();
-        let engine = Pid::from_raw(i32::try_from(engine).unwrap());
-        let thread = std::thread::spawn(move || Trace::new(engine, victim, at).run(&ready));
-        is_ready.recv_timeout(PATIENCE).expect("every thread of the engine is followed");
-        Self { engine, thread }
+        let leader = Pid::from_raw(i32::try_from(leader).unwrap());
+        let thread = std::thread::spawn(move || Trace::new(leader, victim, at).run(&ready));
+        is_ready.recv_timeout(PATIENCE).expect("every thread of the process is followed");
+        Self { leader, thread }
     }
 
-    /// Kills the engine, if it still lives, and names the steps that were taken.
+    /// Kills the followed process, if it still lives, and names the steps that were taken.
     pub fn end(self) -> Vec<&'static str> {
-        let _ = kill(self.engine, Signal::SIGKILL);
-        self.thread.join().expect("the tracer ends with the engine")
+        if !self.thread.is_finished() {
+            let _ = kill(self.leader, Signal::SIGKILL);
+        }
+        self.thread.join().expect("the tracer ends with the process")
     }
 }
 
 struct Trace {
-    engine: Pid,
+    leader: Pid,
     victim: Victim,
     at: Option<usize>,
     /// Followed threads that have not stopped for the first time.
@@ -60,8 +64,8 @@ struct Trace {
 }
 
 impl Trace {
-    fn new(engine: Pid, victim: Victim, at: Option<usize>) -> Self {
-        Self { engine, victim, at, fresh: HashSet::new(), groups: HashMap::new(), steps: Vec::new() }
+    fn new(leader: Pid, victim: Victim, at: Option<usize>) -> Self {
+        Self { leader, victim, at, fresh: HashSet::new(), groups: HashMap::new(), steps: Vec::new() }
     }
 
     fn run(mut self, ready: &mpsc::Sender<()>) -> Vec<&'static str> {
@@ -78,7 +82,7 @@ impl Trace {
                 self.fresh.remove(&thread);
             }
             let signal = match status {
-                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == self.engine => return self.steps,
+                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == self.leader => return self.steps,
                 WaitStatus::Stopped(_, signal) => Some(signal),
                 WaitStatus::PtraceSyscall(pid) => {
                     self.step(pid);
@@ -98,14 +102,17 @@ impl Trace {
     }
 
     fn seize_all(&mut self) {
-        let mut options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE;
-        if self.victim == Victim::Shim {
-            options |= Options::PTRACE_O_TRACEVFORK;
+        let mut options = Options::PTRACE_O_TRACESYSGOOD;
+        match self.victim {
+            Victim::Engine => options |= Options::PTRACE_O_TRACECLONE,
+            Victim::Shim => options |= Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEVFORK,
+            // It has one thread; what it clones is the container's.
+            Victim::LiveShim => {}
         }
         let mut seized = HashSet::new();
         loop {
             let before = seized.len();
-            for entry in fs::read_dir(format!("/proc/{}/task", self.engine)).unwrap().flatten() {
+            for entry in fs::read_dir(format!("/proc/{}/task", self.leader)).unwrap().flatten() {
                 let thread = Pid::from_raw(entry.file_name().to_string_lossy().parse().unwrap());
                 // A thread of a followed thread is followed already.
                 if seized.insert(thread) && ptrace::seize(thread, options).is_ok() {
@@ -117,13 +124,13 @@ impl Trace {
             }
         }
         self.fresh.retain(|thread| ptrace::interrupt(*thread).is_ok());
-        assert!(!self.fresh.is_empty(), "the engine can be followed");
+        assert!(!self.fresh.is_empty(), "the process can be followed");
     }
 
     fn step(&mut self, thread: Pid) {
         let Some(name) = changing_call(thread) else { return };
         let group = *self.groups.entry(thread).or_insert_with(|| process_of(thread).unwrap_or(thread));
-        if (group == self.engine) != (self.victim == Victim::Engine) {
+        if (group == self.leader) == (self.victim == Victim::Shim) {
             return;
         }
         self.steps.push(name);

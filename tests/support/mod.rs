@@ -115,6 +115,13 @@ impl Yard {
         command
     }
 
+    /// Runs a boxyard command line to its end, in the yard's network: it may be an engine of its own.
+    pub fn cli(&self, words: &[&str]) -> std::process::Output {
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::null());
+        self.network.run(move || command.output().expect("boxyard runs"))
+    }
+
     /// Starts the engine and waits until it says that it serves.
     pub fn start_engine(&mut self) {
         let mut command = self.command();
@@ -389,6 +396,19 @@ impl Drop for Yard {
             if let Some(pid) = line.split(' ').next().and_then(|pid| pid.parse().ok()) {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
             }
+        }
+        // Nothing of this is there after a test that went well.
+        let instance = boxyard::engine::instance::Instance::new(&self.root(), &self.run_root());
+        if !cgroups_named(&instance.cgroup_parent()).is_empty() {
+            let cgroups = boxyard::engine::runtime::Cgroups::detect(&boxyard::engine::runtime::HostFacts::read());
+            let _ = cgroups.kill_all(&instance.cgroup_parent());
+            let _ = cgroups.remove(&instance.cgroup_parent());
+        }
+        let here = self.folder.path().to_string_lossy().into_owned();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.contains(&here));
+        for point in points {
+            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
         }
     }
 }

@@ -136,6 +136,10 @@ pub(super) fn tear_down(place: &Place, state: &State) -> Result<(), Failure> {
         ignore_missing(state.cgroups().kill_all(&state.cgroup.path))?;
     }
     state.cgroups().remove(&state.cgroup.path)?;
+    // The parent that containers without a place of their own share; another one is its maker's.
+    if state.cgroup.path.split('/').next() == Some(super::NAME) {
+        state.cgroups().remove_if_empty(super::NAME);
+    }
     place.remove()?;
     let told = state.told("stopped").to_string();
     for hook in &state.poststop {

@@ -216,7 +216,10 @@ impl Room {
                 place.endpoint = None;
             }
             if record.state.alive().is_some() {
-                record.state = State::Created { failure: None };
+                record.state = match record.last_exit.take() {
+                    Some(exit) => State::Exited { exit },
+                    None => State::Created { failure: None },
+                };
             }
             Ok(())
         });

@@ -83,6 +83,7 @@ impl Room {
             mounts: Vec::new(),
             state: State::Created { failure: None },
             restart_count: 0,
+            last_exit: None,
             is_stopped_by_person: false,
             terminal: None,
             health: None,

@@ -17,6 +17,9 @@ use crate::engine::EngineError;
 use crate::engine::oci::{self, ConsoleSize, ExecInput};
 use crate::engine::shim::{ExecRequest, ShimError, Target};
 
+/// The exit code of what SIGKILL ended.
+const KILLED: i64 = 137;
+
 impl Room {
     /// `POST /containers/{id}/exec`.
     pub fn exec_create(&self, container: &str, config: docker::ExecConfig) -> Result<docker::IdResponse, EngineError> {
@@ -78,7 +81,8 @@ impl Room {
         self.tasks.spawn(async move {
             tokio::select! {
                 () = room.closing.cancelled() => {}
-                code = ended => if let Ok(code) = code { room.exec_ended(&watched_container, &watched.id, code) },
+                // With the shim the container is dead, and all that ran in it.
+                code = ended => room.exec_ended(&watched_container, &watched.id, code.unwrap_or(KILLED)),
             }
             note.cancel();
         });

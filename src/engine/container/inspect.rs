@@ -98,7 +98,8 @@ fn state(record: &ContainerRecord) -> docker::ContainerState {
         exit_code: Some(exit.map(|exit| exit.code).or_else(|| failure.map(|failure| failure.code)).unwrap_or(0)),
         error: Some(error),
         started_at: text(alive.map(|alive| alive.started_at).or_else(|| exit.map(|exit| exit.started_at))),
-        finished_at: text(exit.map(|exit| exit.finished_at)),
+        // Of one that runs, when it ended the time before, as dockerd has it.
+        finished_at: text(exit.or(record.last_exit.as_ref()).map(|exit| exit.finished_at)),
         health: record.health.as_ref().map(super::health::shown),
     }
 }

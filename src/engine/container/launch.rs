@@ -185,6 +185,7 @@ impl Room {
         intended.networks = sandbox.places.into_iter().collect();
         intended.restart_count = restart_count;
         intended.is_stopped_by_person = false;
+        intended.last_exit = record.state.exit().cloned();
         intended.health =
             spec.health.as_ref().map(|_| record.health.clone().map_or_else(Health::default, Health::anew));
         intended.state =

@@ -277,6 +277,7 @@ pub(super) mod tests {
             mounts: Vec::new(),
             state,
             restart_count: 0,
+            last_exit: None,
             is_stopped_by_person: false,
             terminal: None,
             health: None,

@@ -82,6 +82,7 @@ impl Room {
         container
             .change_unwritten(|record| {
                 record.restart_count = restarts;
+                record.last_exit = record.state.exit().cloned();
                 record.state = State::Running(alive);
             })
             .await;

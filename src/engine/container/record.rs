@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::options::TerminalSize;
-use super::state::State;
+use super::state::{Exit, State};
 use crate::engine::image::ImageId;
 use crate::engine::layer::ChainId;
 use crate::engine::network::Endpoint;
@@ -54,6 +54,9 @@ pub struct ContainerRecord {
     pub mounts: Vec<MountedPoint>,
     /// What it is doing.
     pub state: State,
+    /// How the run before this one ended, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<Exit>,
     /// How often its restart policy started it again.
     #[serde(default)]
     pub restart_count: u32,

@@ -29,6 +29,8 @@ use limits::Write;
 
 /// How long freezing, killing and removing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a parent may go between its making and its child's: with the last container of others that share it.
+const PARENT_RACES: usize = 8;
 
 /// A cgroup that could not be made, limited, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,14 @@ impl Cgroups {
 
     /// Makes `path` in every hierarchy, with its missing parents, and applies `limits`.
     pub fn create(&self, path: &str, limits: &Limits) -> Result<(), CgroupError> {
-        let made = self.make_directories(path).and_then(|()| self.update(path, limits));
+        let mut made = self.make_directories(path);
+        for _ in 0..PARENT_RACES {
+            match &made {
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound => made = self.make_directories(path),
+                _ => break,
+            }
+        }
+        let made = made.and_then(|()| self.update(path, limits));
         if made.is_err() {
             let _ = self.remove(path); // the first failure is the one to tell
         }
