@@ -203,7 +203,8 @@ async fn execute(yard: &Yard) -> Result<(), Error> {
 /// The container ends by itself, in answer to a signal that no person sent.
 async fn crash(yard: &Yard) -> Result<(), Error> {
     let docker = yard.docker();
-    let options = bollard::exec::CreateExecOptions { cmd: Some(vec!["sh", "-c", "kill -TERM 1"]), ..Default::default() };
+    let options =
+        bollard::exec::CreateExecOptions { cmd: Some(vec!["sh", "-c", "kill -TERM 1"]), ..Default::default() };
     let exec = docker.create_exec(NAME, options).await?.id;
     docker.start_exec(&exec, Some(StartExecOptions { detach: true, ..Default::default() })).await?;
     let until = Instant::now() + PATIENCE;

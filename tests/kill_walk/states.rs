@@ -12,7 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::support::{PATIENCE, Yard};
-use super::{NAME, TRAPPING, create_as, eventually, is_bare, knows_of_death, processes_of, remove, runs_again, shim_pid};
+use super::{
+    NAME, TRAPPING, create_as, eventually, is_bare, knows_of_death, processes_of, remove, runs_again, shim_pid,
+};
 use super::{create, state, tells_the_truth};
 
 /// Says when it is asked to end, and stays.
