@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::api::call::Call;
 use crate::api::reply::{Json, Made, Reply};
+use crate::engine::build::with_changes;
 use crate::engine::image::{
     ImageImport, ListImages, Progress, PullRequest, PushRequest, Reference, RegistryAuth, RemoveImage,
 };
@@ -63,7 +64,7 @@ pub async fn create(mut call: Call) -> Result<Reply, EngineError> {
         let import = ImageImport {
             reference,
             message: query.owned("message"),
-            config: docker::ImageConfig::default(),
+            config: with_changes(docker::ImageConfig::default(), &query.list("changes"))?,
             platform: query.owned("platform"),
         };
         let images = call.engine().images().clone();

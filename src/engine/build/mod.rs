@@ -6,6 +6,7 @@
 
 mod base;
 mod cache;
+mod changes;
 mod context;
 mod copy;
 mod fetch;
@@ -23,6 +24,7 @@ mod step;
 mod teller;
 mod tree;
 
+pub use changes::with_changes;
 pub use progress::{BuildFailure, BuildMessage};
 pub use request::{BuildContext, BuildRequest};
 

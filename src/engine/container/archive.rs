@@ -1,8 +1,8 @@
 //! A container's files from outside: `docker cp` both ways, `export`, `diff`.
 //!
 //! Paths are resolved inside the container's root by descriptor (openat2, RESOLVE_IN_ROOT), so no symlink of its can
-//! lead out. The root of one that runs is its first process's; that of one at rest is its overlay, mounted nowhere, or
-//! for a path below one of its mounts what is mounted there.
+//! lead out. The root of one that runs is its first process's; that of one at rest is its overlay with its volumes and
+//! binds in place, in a mount namespace that nobody else is in.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use bollard_stubs::models as docker;
 use bytes::Bytes;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::io::SyncIoBridge;
 
+use super::inside::resolve;
 use super::live::Container;
 use super::options::{ArchivePut, ByteStream, PathStat};
 use super::record::ContainerRecord;
@@ -24,11 +25,12 @@ use super::room::Room;
 use crate::engine::EngineError;
 use crate::engine::error::ErrorKind;
 use crate::engine::layer::{
-    ApplyOptions, OverlayStack, Whiteouts, WriteOptions, apply_tar, changes, detached_root, write_tar,
+    ApplyOptions, OverlayStack, Whiteouts, WriteOptions, apply_tar, changes, detached_root, inflater, write_tar,
 };
-use crate::engine::oci::UserNs;
+use crate::engine::oci::{MountPlan, UserNs};
 use crate::engine::remap::Shift;
-use crate::engine::runtime::own_new_files_as;
+use crate::engine::runtime::{AtRestError, at_rest, own_new_files_as};
+use crate::engine::volume::MountedPoint;
 
 /// How many bytes are handed on at once.
 const PIECE: usize = 64 << 10;
@@ -37,8 +39,14 @@ const PIECE: usize = 64 << 10;
 struct Spot {
     root: OwnedFd,
     below: PathBuf,
+    /// Where that is once links are followed, the last one too; absolute, as the container sees it.
+    resolved: PathBuf,
     /// Where the root is seen from outside of the container's user namespace.
     shift: Option<Shift>,
+    /// Whether the root is that of a process, with the kernel's file systems in it.
+    is_live: bool,
+    /// What keeps the mounts of a root at rest.
+    _namespace: Option<OwnedFd>,
 }
 
 impl Room {
@@ -56,26 +64,29 @@ impl Room {
         let stack = self.stack_of(&container, &container.record())?;
         container.publish(&self.rooms.events, "export", []);
         let root = Self::blocking(move || Ok(detached_root(&read_only(stack))?)).await?;
-        Ok(tar_stream(root, PathBuf::new(), WriteOptions::default()))
+        let (below, resolved) = (PathBuf::new(), PathBuf::from("/"));
+        let spot = Spot { root, below, resolved, shift: None, is_live: false, _namespace: None };
+        Ok(tar_stream(spot, WriteOptions::default()))
     }
 
     /// `HEAD /containers/{id}/archive`.
     pub async fn archive_stat(&self, id: &str, path: &str) -> Result<PathStat, EngineError> {
         let container = self.index.find(id)?;
-        let (spot, asked) = (self.spot(&container, path).await?, path.to_owned());
-        Self::blocking(move || path_stat(&spot, &asked, &container)).await
+        let (spot, asked) = (self.spot(&container, id, path).await?, Asked::new(id, path));
+        Self::blocking(move || path_stat(&spot, &asked)).await
     }
 
     /// `GET /containers/{id}/archive`.
     pub async fn archive_get(&self, id: &str, path: &str) -> Result<(PathStat, ByteStream), EngineError> {
         let container = self.index.find(id)?;
-        let (spot, asked, of) = (self.spot(&container, path).await?, path.to_owned(), Arc::clone(&container));
-        let (stat, spot) = Self::blocking(move || path_stat(&spot, &asked, &of).map(|stat| (stat, spot))).await?;
+        let (spot, asked) = (self.spot(&container, id, path).await?, Asked::new(id, path));
+        let (stat, spot) = Self::blocking(move || path_stat(&spot, &asked).map(|stat| (stat, spot))).await?;
         container.publish(&self.rooms.events, "archive-path", []);
         // A path that ends in `/.` names the content: its entries stand below `.`, as clients expect.
-        let name = if stat.name == "/" { PathBuf::new() } else { PathBuf::from(&stat.name) };
-        let options = WriteOptions { name, shift: spot.shift, ..WriteOptions::default() };
-        Ok((stat, tar_stream(spot.root, spot.below, options)))
+        let name = PathBuf::from(&stat.name);
+        let hollow = if spot.is_live { kernel_folders(&spot.resolved, &name) } else { Vec::new() };
+        let options = WriteOptions { name, shift: spot.shift, hollow, ..WriteOptions::default() };
+        Ok((stat, tar_stream(spot, options)))
     }
 
     /// `PUT /containers/{id}/archive`.
@@ -87,12 +98,9 @@ impl Room {
         archive: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<(), EngineError> {
         let container = self.index.find(id)?;
-        let record = container.record();
-        if record.host_config.readonly_rootfs == Some(true) && writable_mount(&record, path).is_none() {
-            return Err(EngineError::new(ErrorKind::Forbidden, "container rootfs is marked read-only"));
-        }
-        let spot = self.spot(&container, path).await?;
-        let (asked, name) = (path.to_owned(), container.id.clone());
+        let spot = self.spot(&container, id, path).await?;
+        refuse_read_only(&container.record(), &spot)?;
+        let asked = Asked::new(id, path);
         // A pipe of one thread into another: the archive is read by the async side, unpacked by the blocking one.
         let reader = SyncIoBridge::new(archive);
         Self::blocking(move || {
@@ -100,9 +108,9 @@ impl Room {
             let folder =
                 openat2(&spot.root, below(&spot), flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(|errno| {
                     match errno {
-                        Errno::NOENT => not_found(&asked, &name),
+                        Errno::NOENT => asked.not_found(),
                         Errno::NOTDIR => EngineError::invalid("extraction point is not a directory"),
-                        errno => EngineError::system(format!("open {asked}: {errno}")),
+                        errno => asked.failed("open", errno),
                     }
                 })?;
             let apply = ApplyOptions {
@@ -114,7 +122,7 @@ impl Room {
                 ..ApplyOptions::default()
             };
             let unpack = || {
-                apply_tar(folder.as_fd(), plain(reader)?, &apply)
+                apply_tar(folder.as_fd(), inflated(reader)?, &apply)
                     .map(drop)
                     .map_err(|error| EngineError::invalid(error.to_string()).because(error))
             };
@@ -128,13 +136,13 @@ impl Room {
         Ok(())
     }
 
-    /// Where `path` is.
-    async fn spot(&self, container: &Arc<Container>, path: &str) -> Result<Spot, EngineError> {
+    /// Where `path` is in the container that was asked for as `name`.
+    async fn spot(&self, container: &Arc<Container>, name: &str, path: &str) -> Result<Spot, EngineError> {
         if path.is_empty() {
             return Err(EngineError::invalid("bad parameter: path cannot be empty"));
         }
         let record = container.record();
-        let path = cleaned(path);
+        let (below, asked) = (cleaned(path), Asked::new(name, path));
         let shift = match self.user_namespace(&record) {
             UserNs::Host => None,
             UserNs::OfNetwork { .. } => self.rooms.instance.remap(),
@@ -143,16 +151,83 @@ impl Room {
             let root = open_folder(Path::new(&format!("/proc/{}/root", alive.pid)))?;
             // Opened by number: still the same process?
             if container.record().state.alive().is_some_and(|now| now.pid == alive.pid) {
-                return Ok(Spot { root, below: path, shift });
+                return Self::blocking(move || {
+                    let resolved = asked.resolved(&root, &below)?;
+                    Ok(Spot { root, below, resolved, shift, is_live: true, _namespace: None })
+                })
+                .await;
             }
         }
-        if let Some((source, below, is_volume)) = mounted_at(&record, &path) {
-            let shift = shift.filter(|_| !is_volume);
-            return Ok(Spot { root: open_folder(&source)?, below, shift });
-        }
-        let stack = self.stack_of(container, &record)?;
-        let root = Self::blocking(move || Ok(detached_root(&stack)?)).await?;
-        Ok(Spot { root, below: path, shift: None })
+        let (stack, place) = (self.stack_of(container, &record)?, container.folder.state.clone());
+        Self::blocking(move || {
+            let plans: Vec<MountPlan> =
+                record.mounts.iter().filter(|point| point.source.is_some()).map(MountedPoint::plan).collect();
+            let (root, namespace) = if plans.is_empty() {
+                (detached_root(&stack)?, None)
+            } else {
+                let told = |error: AtRestError| EngineError::system(error.to_string()).because(error);
+                let view = at_rest(|| detached_root(&stack), &plans, &place).map_err(told)?;
+                (view.root, Some(view.namespace))
+            };
+            let resolved = asked.resolved(&root, &below)?;
+            // Layers and volumes have the container's ids on the disk; what is bound has the host's.
+            let is_bound = mount_at(&record, &resolved).is_some_and(|point| point.volume.is_none());
+            let shift = shift.filter(|_| is_bound);
+            Ok(Spot { root, below, resolved, shift, is_live: false, _namespace: namespace })
+        })
+        .await
+    }
+}
+
+/// What a client asked for, in its words, for refusals.
+struct Asked {
+    container: String,
+    path: String,
+}
+
+impl Asked {
+    fn new(container: &str, path: &str) -> Self {
+        Self { container: container.to_owned(), path: path.to_owned() }
+    }
+
+    fn not_found(&self) -> EngineError {
+        EngineError::not_found(format!("Could not find the file {} in container {}", self.path, self.container))
+    }
+
+    fn failed(&self, action: &str, errno: Errno) -> EngineError {
+        EngineError::system(format!("{action} {}: {errno}", self.path))
+    }
+
+    fn resolved(&self, root: &OwnedFd, below: &Path) -> Result<PathBuf, EngineError> {
+        resolve(root, below).map_err(|errno| match errno {
+            Errno::LOOP => EngineError::system(format!("evalSymlinksInScope: too many links in {}", self.path)),
+            errno => self.failed("look at", errno),
+        })
+    }
+}
+
+/// The folders of a running container that show the kernel's state, as an archive of `resolved` names them: their
+/// content is no file of the container's.
+fn kernel_folders(resolved: &Path, name: &Path) -> Vec<PathBuf> {
+    if resolved == Path::new("/") {
+        return ["dev", "proc", "sys"].map(|folder| name.join(folder)).to_vec();
+    }
+    if ["/proc", "/sys"].iter().any(|folder| resolved == Path::new(folder)) {
+        vec![name.to_owned()]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Docker's refusals of writing where nothing may be written.
+fn refuse_read_only(record: &ContainerRecord, spot: &Spot) -> Result<(), EngineError> {
+    let refused = |words: &str| Err(EngineError::new(ErrorKind::Forbidden, words));
+    // without a process there is no tmpfs: what is written goes to the root below it
+    let mount = mount_at(record, &spot.resolved).filter(|point| spot.is_live || point.source.is_some());
+    match mount {
+        Some(point) if point.request.read_only => refused("mounted volume is marked read-only"),
+        None if record.host_config.readonly_rootfs == Some(true) => refused("container rootfs is marked read-only"),
+        _ => Ok(()),
     }
 }
 
@@ -223,69 +298,37 @@ fn cleaned(path: &str) -> PathBuf {
     clean
 }
 
-/// The host folder of the innermost mount that holds `path`, what is left of the path below it, whether it is a volume.
-fn mounted_at(record: &ContainerRecord, path: &Path) -> Option<(PathBuf, PathBuf, bool)> {
-    let absolute = Path::new("/").join(path);
-    record
-        .mounts
-        .iter()
-        .filter_map(|point| {
-            let below = absolute.strip_prefix(&point.request.target).ok()?;
-            let source = point.source.clone().filter(|source| source.is_dir())?;
-            Some((point.request.target.len(), source, below.to_owned(), point.volume.is_some()))
-        })
-        .max_by_key(|(length, ..)| *length)
-        .map(|(_, source, below, is_volume)| (source, below, is_volume))
-}
-
-fn writable_mount(record: &ContainerRecord, path: &str) -> Option<PathBuf> {
-    let absolute = Path::new("/").join(cleaned(path));
-    let holds = |target: &str| absolute.starts_with(target);
-    record
-        .mounts
-        .iter()
-        .find(|point| !point.request.read_only && holds(&point.request.target))
-        .map(|_| absolute.clone())
+/// The innermost mount that holds `path`.
+fn mount_at<'a>(record: &'a ContainerRecord, path: &Path) -> Option<&'a MountedPoint> {
+    let holds = |point: &&MountedPoint| path.starts_with(&point.request.target);
+    record.mounts.iter().filter(holds).max_by_key(|point| point.request.target.len())
 }
 
 fn below(spot: &Spot) -> &Path {
     if spot.below.as_os_str().is_empty() { Path::new(".") } else { &spot.below }
 }
 
-fn not_found(path: &str, container: &str) -> EngineError {
-    EngineError::not_found(format!("Could not find the file {path} in container {container}"))
-}
-
-fn path_stat(spot: &Spot, asked: &str, container: &Container) -> Result<PathStat, EngineError> {
+fn path_stat(spot: &Spot, asked: &Asked) -> Result<PathStat, EngineError> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place =
         openat2(&spot.root, below(spot), flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR => not_found(asked, &container.id),
-            errno => EngineError::system(format!("open {asked}: {errno}")),
+            Errno::NOENT | Errno::NOTDIR => asked.not_found(),
+            errno => asked.failed("open", errno),
         })?;
-    let stat = fstat(&place).map_err(|errno| EngineError::system(format!("look at {asked}: {errno}")))?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    let link_target = if kind == FileType::Symlink {
-        let target = readlinkat(&place, "", Vec::new())
-            .map_err(|errno| EngineError::system(format!("read {asked}: {errno}")))?;
-        let folder = Path::new("/").join(cleaned(asked).parent().unwrap_or(Path::new("")));
-        let target = folder.join(target.to_string_lossy().as_ref());
-        Path::new("/").join(cleaned(&target.to_string_lossy())).to_string_lossy().into_owned()
-    } else {
-        String::new()
-    };
+    let stat = fstat(&place).map_err(|errno| asked.failed("look at", errno))?;
+    let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
     Ok(PathStat {
-        name: base_name(asked),
+        name: base_name(&asked.path),
         size: stat.st_size,
         mode: go_mode(&stat),
         mtime: time_of(&stat),
-        link_target,
+        link_target: if is_link { spot.resolved.to_string_lossy().into_owned() } else { String::new() },
     })
 }
 
 /// The last part of a path: `.` for what ends in `/.`, `/` for the root.
 fn base_name(path: &str) -> String {
-    if path.ends_with("/.") && path != "/." {
+    if path.ends_with("/.") {
         return ".".to_owned();
     }
     let clean = cleaned(path);
@@ -314,11 +357,12 @@ fn time_of(stat: &Stat) -> String {
 }
 
 /// The tar of a tree, made while it is read; whoever stops reading ends it.
-fn tar_stream(root: OwnedFd, below: PathBuf, options: WriteOptions) -> ByteStream {
+fn tar_stream(spot: Spot, options: WriteOptions) -> ByteStream {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
     tokio::task::spawn_blocking(move || {
+        let spot = spot; // all of it: its mounts go with it
         let mut writer = io::BufWriter::with_capacity(PIECE, ChannelWriter(sender.clone()));
-        let written = write_tar(root.as_fd(), &below, &options, &mut writer)
+        let written = write_tar(spot.root.as_fd(), &spot.below, &options, &mut writer)
             .map_err(io::Error::other)
             .and_then(|()| writer.flush());
         if let Err(error) = written {
@@ -347,14 +391,10 @@ impl Write for ChannelWriter {
     }
 }
 
-/// The archive without its compression, if it has one that `docker cp`'s clients use.
-fn plain(reader: impl Read + 'static) -> Result<Box<dyn Read>, EngineError> {
-    let mut reader = BufReader::with_capacity(PIECE, reader);
-    let beginning = reader.fill_buf().map_err(|error| EngineError::invalid(format!("read the archive: {error}")))?;
-    if beginning.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(reader)));
-    }
-    Ok(Box::new(reader))
+/// The archive without its compression.
+fn inflated(reader: impl Read + Send + 'static) -> Result<impl BufRead, EngineError> {
+    let told = |error: io::Error| EngineError::invalid(format!("read the archive: {error}"));
+    Ok(BufReader::with_capacity(PIECE, inflater(BufReader::with_capacity(PIECE, reader)).map_err(told)?))
 }
 
 /// Opened once more for reading, where only its path is known.
@@ -381,6 +421,7 @@ mod tests {
         check("/etc/.", "etc/.", ".");
         check("/../../x", "x", "x");
         check("/", "", "/");
+        check("/.", "", ".");
     }
 
     #[test]

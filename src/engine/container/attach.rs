@@ -112,7 +112,9 @@ impl Room {
             }
             Some(shim) => {
                 container.record().state.may_enter(&container.id, "resize")?;
-                shim.resize(Target::Init, console_size(size)).await?;
+                if container.record().config.tty == Some(true) {
+                    shim.resize(Target::Init, console_size(size)).await?;
+                }
                 container.publish(
                     &self.rooms.events,
                     "resize",

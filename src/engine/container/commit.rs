@@ -13,12 +13,13 @@ use super::archive::MOUNT_POINTS;
 use super::create::disk;
 use super::lifecycle::Pause;
 use super::live::Container;
-use super::merge::command_line;
+use super::merge::{command_line, completed};
 use super::options::CommitOptions;
 use super::record::ContainerRecord;
 use super::room::Room;
 use super::state::State;
 use crate::engine::EngineError;
+use crate::engine::build::with_changes;
 use crate::engine::image::{HistoryEntry, ImageConfig, NewImage, Reference};
 use crate::engine::layer::{ApplyOptions, Layer, Whiteouts, WriteOptions, apply_tar, write_tar};
 
@@ -36,7 +37,7 @@ impl Room {
                 record.state.word()
             )));
         }
-        let config = changed(image_config(&record, options.config.as_ref()), &options.changes)?;
+        let config = image_config(&record, &options)?;
         let freezes = options.pause && matches!(record.state, State::Running(_));
         if freezes {
             self.freeze(&container, Pause::WhileAtWork).await?;
@@ -155,125 +156,47 @@ fn tag(options: &CommitOptions) -> Result<Vec<Reference>, EngineError> {
     Ok(vec![text.parse::<Reference>()?])
 }
 
-/// The image's configuration: the container's, or what the request puts in its place.
-fn image_config(record: &ContainerRecord, given: Option<&docker::ContainerConfig>) -> docker::ImageConfig {
-    let own = &record.config;
-    let is_filled = |config: &docker::ContainerConfig| *config != docker::ContainerConfig::default();
-    let config = given.filter(|config| is_filled(config)).unwrap_or(own);
-    let or_own = |mine: &Option<Vec<String>>, own: &Option<Vec<String>>| mine.clone().or_else(|| own.clone());
+/// The image's configuration: the container's, or what the request puts in its place, changed, and completed by the
+/// container's where that leaves something out.
+fn image_config(record: &ContainerRecord, options: &CommitOptions) -> Result<docker::ImageConfig, EngineError> {
+    let own = as_image(record.config.clone());
+    let given = options.config.clone().filter(|config| *config != docker::ContainerConfig::default());
+    let changed = with_changes(given.map_or_else(|| own.clone(), as_image), &options.changes)?;
+    Ok(as_image(completed(as_container(changed), &own)))
+}
+
+fn as_image(config: docker::ContainerConfig) -> docker::ImageConfig {
     docker::ImageConfig {
-        user: config.user.clone().or_else(|| own.user.clone()),
-        exposed_ports: or_own(&config.exposed_ports, &own.exposed_ports),
-        env: or_own(&config.env, &own.env),
-        cmd: or_own(&config.cmd, &own.cmd),
-        healthcheck: config.healthcheck.clone().or_else(|| own.healthcheck.clone()),
+        user: config.user,
+        exposed_ports: config.exposed_ports,
+        env: config.env,
+        cmd: config.cmd,
+        healthcheck: config.healthcheck,
         args_escaped: None,
-        volumes: or_own(&config.volumes, &own.volumes),
-        working_dir: config.working_dir.clone().or_else(|| own.working_dir.clone()),
-        entrypoint: or_own(&config.entrypoint, &own.entrypoint),
-        on_build: or_own(&config.on_build, &own.on_build),
-        labels: config.labels.clone().or_else(|| own.labels.clone()),
-        stop_signal: config.stop_signal.clone().or_else(|| own.stop_signal.clone()),
-        shell: or_own(&config.shell, &own.shell),
+        volumes: config.volumes,
+        working_dir: config.working_dir,
+        entrypoint: config.entrypoint,
+        on_build: config.on_build,
+        labels: config.labels,
+        stop_signal: config.stop_signal,
+        shell: config.shell,
     }
 }
 
-/// Applies `--change` instructions.
-fn changed(mut config: docker::ImageConfig, changes: &[String]) -> Result<docker::ImageConfig, EngineError> {
-    for change in changes.iter().flat_map(|change| change.lines()).map(str::trim).filter(|change| !change.is_empty()) {
-        let (instruction, rest) = change.split_once(char::is_whitespace).unwrap_or((change, ""));
-        let rest = rest.trim();
-        match instruction.to_ascii_uppercase().as_str() {
-            "CMD" => config.cmd = Some(command(rest)),
-            "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
-            "ENV" => {
-                let env = config.env.get_or_insert_default();
-                for (name, value) in pairs(rest) {
-                    env.retain(|entry| entry.split('=').next() != Some(&name));
-                    env.push(format!("{name}={value}"));
-                }
-            }
-            "EXPOSE" => {
-                let ports = config.exposed_ports.get_or_insert_default();
-                for port in rest.split_whitespace() {
-                    let port = if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") };
-                    if !ports.contains(&port) {
-                        ports.push(port);
-                    }
-                }
-            }
-            "LABEL" => config.labels.get_or_insert_default().extend(pairs(rest)),
-            "ONBUILD" => config.on_build.get_or_insert_default().push(rest.to_owned()),
-            "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
-            "USER" => config.user = Some(rest.to_owned()),
-            "VOLUME" => config.volumes.get_or_insert_default().extend(list(rest)),
-            "WORKDIR" => config.working_dir = Some(rest.to_owned()),
-            other => return Err(EngineError::invalid(format!("{other} is not a valid change command"))),
-        }
-    }
-    Ok(config)
-}
-
-/// A JSON list as it is, anything else for the shell.
-fn command(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_else(|_| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
-}
-
-fn list(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())
-}
-
-/// `a=1 b="two words"`, or the old `a 1`.
-fn pairs(text: &str) -> Vec<(String, String)> {
-    if !text.split_whitespace().next().is_some_and(|word| word.contains('=')) {
-        return text
-            .split_once(char::is_whitespace)
-            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            .into_iter()
-            .collect();
-    }
-    let mut found = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    for c in text.chars().chain([' ']) {
-        match (c, quote) {
-            ('"' | '\'', None) => quote = Some(c),
-            (c, Some(open)) if c == open => quote = None,
-            (c, None) if c.is_whitespace() => {
-                if let Some((name, value)) = std::mem::take(&mut word).split_once('=') {
-                    found.push((name.to_owned(), value.to_owned()));
-                }
-            }
-            (c, _) => word.push(c),
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_are_dockerfile_instructions() {
-        let changes = [
-            "CMD [\"serve\", \"-v\"]",
-            "ENV A=1 B=\"two words\"",
-            "EXPOSE 80",
-            "LABEL tier=web",
-            "USER app",
-            "WORKDIR /srv",
-            "ENTRYPOINT run me",
-        ]
-        .map(str::to_owned);
-        let base = docker::ImageConfig { env: Some(vec!["A=0".to_owned()]), ..Default::default() };
-        let config = changed(base, &changes).unwrap();
-        assert_eq!(config.cmd.unwrap(), ["serve", "-v"]);
-        assert_eq!(config.env.unwrap(), ["A=1", "B=two words"]);
-        assert_eq!(config.exposed_ports.unwrap(), ["80/tcp"]);
-        assert_eq!(config.labels.unwrap()["tier"], "web");
-        assert_eq!(config.entrypoint.unwrap(), ["/bin/sh", "-c", "run me"]);
-        let refusal = changed(docker::ImageConfig::default(), &["RUN x".to_owned()]).unwrap_err();
-        assert_eq!(refusal.message(), "RUN is not a valid change command");
+fn as_container(config: docker::ImageConfig) -> docker::ContainerConfig {
+    docker::ContainerConfig {
+        user: config.user,
+        exposed_ports: config.exposed_ports,
+        env: config.env,
+        cmd: config.cmd,
+        healthcheck: config.healthcheck,
+        volumes: config.volumes,
+        working_dir: config.working_dir,
+        entrypoint: config.entrypoint,
+        on_build: config.on_build,
+        labels: config.labels,
+        stop_signal: config.stop_signal,
+        shell: config.shell,
+        ..docker::ContainerConfig::default()
     }
 }

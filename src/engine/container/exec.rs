@@ -13,6 +13,7 @@ use super::exec_table::{Exec, ExecState};
 use super::live::Container;
 use super::options::{Attached, ExecStart, ExecStarted, TerminalSize};
 use super::room::Room;
+use super::state::State;
 use crate::engine::EngineError;
 use crate::engine::oci::{self, ConsoleSize, ExecInput};
 use crate::engine::shim::{ExecRequest, ShimError, Target};
@@ -23,8 +24,10 @@ const KILLED: i64 = 137;
 impl Room {
     /// `POST /containers/{id}/exec`.
     pub fn exec_create(&self, container: &str, config: docker::ExecConfig) -> Result<docker::IdResponse, EngineError> {
-        let container = self.index.find(container)?;
-        container.record().state.may_enter(&container.id, "exec")?;
+        let (asked, container) = (container, self.index.find(container)?);
+        let state = container.record().state.clone();
+        // Docker names a paused one as it was asked for, the others by ID.
+        state.may_enter(if matches!(state, State::Paused(_)) { asked } else { &container.id }, "exec")?;
         if config.cmd.as_ref().is_none_or(Vec::is_empty) {
             return Err(EngineError::invalid("No exec command specified"));
         }
@@ -53,8 +56,8 @@ impl Room {
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
-                exec.end(128);
-                return Err(error);
+                let error = ShimError::Start { code: 126, message: framed(error.message()) };
+                return self.exec_failed(&container, &exec, &error, options.detach);
             }
         };
         let size = options.size.map(console_size).or_else(|| asked_size(exec.config.console_size.as_deref()));
@@ -187,6 +190,9 @@ impl Room {
         if !matches!(exec.state(), ExecState::Running { .. }) {
             return Err(EngineError::conflict(format!("exec {id} is not running")));
         }
+        if exec.config.tty != Some(true) {
+            return Ok(()); // nothing to size, which Docker takes for done
+        }
         Ok(shim.resize(Target::Exec(exec.id.clone()), console_size(size)).await?)
     }
 }
@@ -211,5 +217,9 @@ fn exec_message(error: &ShimError) -> String {
     if matches!(error, ShimError::Start { .. }) {
         return reason; // in the frame already, or Docker has none for it
     }
-    format!("OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown")
+    framed(&format!("unable to start container process: {reason}"))
+}
+
+fn framed(reason: &str) -> String {
+    format!("OCI runtime exec failed: exec failed: {reason}: unknown")
 }

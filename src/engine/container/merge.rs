@@ -45,9 +45,18 @@ pub fn split_body(
 /// # Errors
 /// Docker's `no command specified` where neither of the two names a command.
 pub fn merge_image(
-    mut config: docker::ContainerConfig,
+    config: docker::ContainerConfig,
     image: &docker::ImageConfig,
 ) -> Result<docker::ContainerConfig, EngineError> {
+    let config = completed(config, image);
+    if command_line(&config).is_empty() {
+        return Err(EngineError::invalid("no command specified"));
+    }
+    Ok(config)
+}
+
+/// `config` with what it lacks taken from `image`.
+pub fn completed(mut config: docker::ContainerConfig, image: &docker::ImageConfig) -> docker::ContainerConfig {
     let filled = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if !filled(&config.user) {
         config.user.clone_from(&image.user);
@@ -77,10 +86,7 @@ pub fn merge_image(
     if config.entrypoint.as_deref().is_some_and(|words| words.is_empty() || words == [String::new()]) {
         config.entrypoint = None;
     }
-    if command_line(&config).is_empty() {
-        return Err(EngineError::invalid("no command specified"));
-    }
-    Ok(config)
+    config
 }
 
 /// The whole command line: entrypoint, then command.

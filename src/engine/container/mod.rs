@@ -19,6 +19,7 @@ mod exec;
 mod exec_table;
 mod health;
 mod index;
+mod inside;
 mod inspect;
 mod launch;
 mod lifecycle;

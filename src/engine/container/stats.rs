@@ -184,17 +184,29 @@ fn response(setting: &Setting, sample: &Sample, before: Option<&Sample>) -> dock
         } else {
             docker::ContainerPidsStats {
                 current: Some(sample.cgroup.pids.current),
-                // Docker shows "no limit" as the largest number.
-                limit: Some(sample.cgroup.pids.limit.unwrap_or(u64::MAX)),
+                // Docker shows "no limit" of version 2 as the largest number, and that of version 1 not at all.
+                limit: sample.cgroup.pids.limit.or_else(|| sample.cgroup.is_v2.then_some(u64::MAX)),
             }
         }),
-        blkio_stats: Some(docker::ContainerBlkioStats {
-            io_service_bytes_recursive: Some(entries(&sample.cgroup.blkio.service_bytes)),
-            io_serviced_recursive: Some(entries(&sample.cgroup.blkio.serviced)),
-            ..Default::default()
-        }),
+        blkio_stats: Some(blkio(&sample.cgroup)),
         num_procs: Some(0),
         storage_stats: Some(docker::ContainerStorageStats::default()),
+    }
+}
+
+/// Version 2 has no lists but the first two.
+fn blkio(cgroup: &CgroupStats) -> docker::ContainerBlkioStats {
+    let scheduler = &cgroup.blkio.scheduler;
+    let only_v1 = |list: &[BlkioEntry]| (!cgroup.is_v2).then(|| entries(list));
+    docker::ContainerBlkioStats {
+        io_service_bytes_recursive: Some(entries(&cgroup.blkio.service_bytes)),
+        io_serviced_recursive: Some(entries(&cgroup.blkio.serviced)),
+        io_queue_recursive: only_v1(&scheduler.queued),
+        io_service_time_recursive: only_v1(&scheduler.service_time),
+        io_wait_time_recursive: only_v1(&scheduler.wait_time),
+        io_merged_recursive: only_v1(&scheduler.merged),
+        io_time_recursive: only_v1(&scheduler.time),
+        sectors_recursive: only_v1(&scheduler.sectors),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bollard_stubs::models as docker;
 use docker::{ChangeType, FilesystemChange};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use super::LayerError;
@@ -41,7 +41,7 @@ enum Below {
 }
 
 fn walk(upper: &OwnedFd, lowers: &[OwnedFd], path: &str, found: &mut Vec<FilesystemChange>) -> Result<(), Errno> {
-    let mut record = |path: String, kind| found.push(FilesystemChange { path, kind });
+    let record = |found: &mut Vec<FilesystemChange>, path, kind| found.push(FilesystemChange { path, kind });
     let mut below = Vec::new();
     for name in names(upper)? {
         let Some(stat) = look(upper.as_fd(), &name)? else { continue };
@@ -50,18 +50,30 @@ fn walk(upper: &OwnedFd, lowers: &[OwnedFd], path: &str, found: &mut Vec<Filesys
         let exists = !matches!(under, Below::Nothing);
         if is_whiteout(&stat) {
             if exists {
-                record(child, DELETED);
+                record(found, child, DELETED);
             }
             continue;
         }
-        record(child.clone(), if exists { MODIFIED } else { ADDED });
-        if type_of(&stat) == FileType::Directory {
-            let lowers = if let Below::Directories(lowers) = under { lowers } else { Vec::new() };
-            below.push((name, child, lowers));
+        let is_directory = type_of(&stat) == FileType::Directory;
+        let lowers = if let Below::Directories(lowers) = under { lowers } else { Vec::new() };
+        // A directory whose time alone is new is changed by what is in it, or not at all.
+        let is_same = match lowers.first() {
+            Some(lower) if is_directory => {
+                let lower = fstat(lower)?;
+                (lower.st_mode, lower.st_uid, lower.st_gid) == (stat.st_mode, stat.st_uid, stat.st_gid)
+            }
+            _ => false,
+        };
+        if !is_same {
+            record(found, child.clone(), if exists { MODIFIED } else { ADDED });
+        }
+        if is_directory {
+            below.push((name, child, lowers, is_same));
         }
     }
-    for (name, child, lowers) in below {
+    for (name, child, lowers, is_same) in below {
         let dir = open_child(upper.as_fd(), &name)?;
+        let before = found.len();
         if is_opaque(&dir) {
             for gone in merged_names(&lowers)? {
                 if look(dir.as_fd(), &gone)?.is_none() {
@@ -71,6 +83,9 @@ fn walk(upper: &OwnedFd, lowers: &[OwnedFd], path: &str, found: &mut Vec<Filesys
             }
         }
         walk(&dir, &lowers, &child, found)?;
+        if is_same && found.len() > before {
+            record(found, child, MODIFIED);
+        }
     }
     Ok(())
 }
@@ -144,7 +159,7 @@ mod tests {
             path
         };
         let stack = OverlayStack { lowers: vec![dir("high"), dir("low")], upper: dir("upper"), work: dir("work") };
-        for (at, path) in [(1, "etc"), (1, "old"), (0, "etc")] {
+        for (at, path) in [(1, "etc"), (1, "old"), (0, "etc"), (1, "same")] {
             fs::create_dir(stack.lowers[at].join(path)).unwrap();
         }
         for (at, path) in [(1, "etc/a"), (0, "etc/b"), (1, "old/x"), (1, "gone")] {
@@ -159,6 +174,8 @@ mod tests {
         fs::remove_dir_all(path.join("old")).unwrap();
         fs::create_dir(path.join("old")).unwrap();
         fs::write(path.join("old/y"), "y").unwrap();
+        fs::remove_dir_all(path.join("same")).unwrap();
+        fs::create_dir(path.join("same")).unwrap();
         drop(root);
 
         let found = changes(&stack.upper, &stack.lowers).unwrap();

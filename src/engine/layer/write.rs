@@ -31,17 +31,20 @@ const XATTR_MAX: usize = 64 << 10;
 /// How [`write_tar`] names and reads things.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// What the top of the tree is called in the archive; empty: the entries stand at the archive's root.
+    /// What the top of the tree is called in the archive; empty: the entries stand at the archive's root; `/`: they
+    /// are absolute.
     pub name: PathBuf,
     /// `ToOverlay`: overlayfs's whiteouts are written as `.wh.` entries (a layer). `AsIs`: the tree is an ordinary one.
     pub whiteouts: Whiteouts,
     /// The tree is seen from outside of a user namespace; the archive gets the ids it has inside.
     pub shift: Option<Shift>,
+    /// Directories, as the archive names them, that are written without what is in them.
+    pub hollow: Vec<PathBuf>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs, shift: None }
+        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs, shift: None, hollow: Vec::new() }
     }
 }
 
@@ -69,9 +72,15 @@ pub(super) fn pack(
     let sub = sub.as_os_str().as_bytes();
     let sub = sub.strip_prefix(b"/").unwrap_or(sub);
     let name = options.name.as_os_str().as_bytes();
-    let name = name.strip_prefix(b"/").unwrap_or(name);
-    let mut packer =
-        Packer { writer, whiteouts: options.whiteouts, shift: options.shift, links: HashMap::new(), bytes: 0 };
+    let name = name.strip_prefix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(name);
+    let mut packer = Packer {
+        writer,
+        whiteouts: options.whiteouts,
+        shift: options.shift,
+        hollow: &options.hollow,
+        links: HashMap::new(),
+        bytes: 0,
+    };
     let place = open_inside(dir, sub, OFlags::PATH | OFlags::NOFOLLOW).map_err(|errno| failed("open", sub, errno))?;
     let stat = fstat(&place).map_err(|errno| failed("look at", sub, errno))?;
     if type_of(&stat) == FileType::Directory {
@@ -92,16 +101,17 @@ pub(super) fn pack(
     Ok(packer.bytes)
 }
 
-struct Packer<W> {
+struct Packer<'a, W> {
     writer: W,
     whiteouts: Whiteouts,
     shift: Option<Shift>,
+    hollow: &'a [PathBuf],
     /// Files with several names, by device and inode: the name they were written under.
     links: HashMap<(u64, u64), Vec<u8>>,
     bytes: u64,
 }
 
-impl<W: Write> Packer<W> {
+impl<W: Write> Packer<'_, W> {
     fn top(&mut self, top: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), LayerError> {
         // A layer's root is only worth an entry where it differs from what unpacking makes anyway.
         let is_plain = stat.st_mode & 0o7777 == 0o755 && stat.st_uid == 0 && stat.st_gid == 0;
@@ -110,8 +120,15 @@ impl<W: Write> Packer<W> {
         } else if !is_plain {
             self.directory_entry(top.as_fd(), b".", b".", stat)?;
         }
-        let prefix = if name.is_empty() { Vec::new() } else { [name, b"/"].concat() };
+        if self.is_hollow(name) {
+            return Ok(());
+        }
+        let prefix = if name.is_empty() { Vec::new() } else { as_folder(name) };
         self.children(top, &prefix)
+    }
+
+    fn is_hollow(&self, path: &[u8]) -> bool {
+        self.hollow.iter().any(|hollow| hollow.as_os_str().as_bytes() == path)
     }
 
     fn children(&mut self, dir: &OwnedFd, prefix: &[u8]) -> Result<(), LayerError> {
@@ -146,6 +163,9 @@ impl<W: Write> Packer<W> {
         let file_type = type_of(stat);
         if file_type == FileType::Directory {
             self.directory_entry(parent, name, path, stat)?;
+            if self.is_hollow(path) {
+                return Ok(());
+            }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let dir = openat(parent, name, flags, Mode::empty()).map_err(told("open"))?;
             return self.children(&dir, &[path, b"/"].concat());
@@ -188,7 +208,7 @@ impl<W: Write> Packer<W> {
         path: &[u8],
         stat: &Stat,
     ) -> Result<(), LayerError> {
-        let path = [path, b"/"].concat();
+        let path = as_folder(path);
         let mut header = self.header_of(stat, &path);
         header.kind = kind::DIRECTORY;
         header.pax =
@@ -246,6 +266,11 @@ impl<W: Write> Packer<W> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         self.writer.write_all(bytes).map_err(|source| LayerError::io("write", "archive", source))
     }
+}
+
+/// With a slash at its end.
+fn as_folder(path: &[u8]) -> Vec<u8> {
+    if path.ends_with(b"/") { path.to_vec() } else { [path, b"/"].concat() }
 }
 
 fn header_of<'a>(stat: &Stat, path: &'a [u8]) -> NewHeader<'a> {

@@ -162,7 +162,8 @@ pub fn exec_plan(input: &ExecInput<'_>) -> Result<ProcessPlan, EngineError> {
     Ok(ProcessPlan {
         env,
         cwd: match filled(exec.working_dir.as_ref()) {
-            Some(cwd) => absolute(cwd)?,
+            Some(cwd) if cwd.starts_with('/') => cwd,
+            Some(_) => return Err(EngineError::invalid("Cwd must be an absolute path")),
             None => container.cwd,
         },
         user: filled(exec.user.as_ref()).unwrap_or(container.user),

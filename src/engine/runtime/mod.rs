@@ -3,6 +3,7 @@
 //! [`create`], [`Created::start`] and [`exec`] are for the shim: they clone the calling process, which must have one
 //! thread only. [`cgroup`] and [`HostFacts`] are for the engine as well.
 
+mod at_rest;
 pub mod cgroup;
 mod devices;
 mod enter;
@@ -26,6 +27,7 @@ mod talk;
 mod terminal;
 mod user;
 
+pub use at_rest::{AtRest, AtRestError, at_rest};
 pub use cgroup::{CgroupStats, Cgroups, OomSource};
 pub use hooks::run_hook;
 pub use host::HostFacts;

@@ -94,7 +94,7 @@ fn open_source(mount: &MountPlan, plan: &LaunchPlan) -> Result<Source, StepError
     }
 }
 
-fn open_bind(
+pub(super) fn open_bind(
     source: &Path,
     subpath: Option<&Path>,
     recursive: bool,
@@ -218,7 +218,7 @@ fn is_kernels(mount: &MountPlan) -> bool {
 }
 
 /// Gives a bound tree the mount's flags.
-fn restrict(tree: &OwnedFd, mount: &MountPlan, subject: &str) -> Result<(), StepError> {
+pub(super) fn restrict(tree: &OwnedFd, mount: &MountPlan, subject: &str) -> Result<(), StepError> {
     let is_read_only_below = mount.flags.access == Access::ReadOnly;
     let set = u64::from(attributes(mount.flags).bits());
     if set == 0 {

@@ -53,7 +53,7 @@ impl MountedPoint {
     }
 
     /// What the runtime is to mount.
-    pub(super) fn plan(&self) -> MountPlan {
+    pub fn plan(&self) -> MountPlan {
         let access = match (&self.request.source, self.request.read_only) {
             (_, false) => Access::ReadWrite,
             (MountSource::Bind { writable_below: true, .. }, true) => Access::ReadOnlyTop,

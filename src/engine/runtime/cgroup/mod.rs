@@ -11,7 +11,7 @@ mod read;
 mod stats;
 
 pub use layout::{CgroupLayout, CgroupMode, Controller, Hierarchy};
-pub use stats::{BlkioEntry, BlkioStats, CgroupStats, CpuStats, MemoryStats, PidsStats};
+pub use stats::{BlkioEntry, BlkioStats, CgroupStats, CpuStats, MemoryStats, PidsStats, SchedulerStats};
 
 use std::fs;
 use std::io;

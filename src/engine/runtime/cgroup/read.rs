@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{
     BlkioEntry, BlkioStats, CgroupError, CgroupLayout, CgroupStats, Controller, CpuStats, MemoryStats, PidsStats,
+    SchedulerStats,
 };
 
 /// Version 1 writes "no limit" as the largest whole number of pages that fits.
@@ -66,8 +67,9 @@ fn usage_v1(at: &Path) -> CpuStats {
     let ticks = keyed(&text(at, "cpuacct.stat"));
     CpuStats {
         usage_ns: number(at, "cpuacct.usage").unwrap_or(0),
-        user_ns: number(at, "cpuacct.usage_user").unwrap_or_else(|| value(&ticks, "user") * NS_PER_TICK),
-        system_ns: number(at, "cpuacct.usage_sys").unwrap_or_else(|| value(&ticks, "system") * NS_PER_TICK),
+        // `cpuacct.usage_user` is finer, but counts whole timer ticks and can come out above the sum
+        user_ns: value(&ticks, "user") * NS_PER_TICK,
+        system_ns: value(&ticks, "system") * NS_PER_TICK,
         per_cpu_ns: Some(
             text(at, "cpuacct.usage_percpu").split_whitespace().filter_map(|ns| ns.parse().ok()).collect(),
         ),
@@ -89,18 +91,33 @@ fn cpu_v2(at: &Path) -> CpuStats {
 }
 
 fn blkio_v1(at: &Path) -> BlkioStats {
-    let entries = |file| text(at, file).lines().filter_map(blkio_line).collect();
+    let entries = |file: &str| -> Vec<BlkioEntry> { text(at, file).lines().filter_map(blkio_line).collect() };
+    let scheduled = |name: &str| {
+        let names = [format!("blkio.{name}_recursive"), format!("blkio.bfq.{name}_recursive")];
+        names.iter().map(|file| entries(file)).find(|list| !list.is_empty()).unwrap_or_default()
+    };
     BlkioStats {
         service_bytes: entries("blkio.throttle.io_service_bytes_recursive"),
         serviced: entries("blkio.throttle.io_serviced_recursive"),
+        scheduler: SchedulerStats {
+            queued: scheduled("io_queued"),
+            service_time: scheduled("io_service_time"),
+            wait_time: scheduled("io_wait_time"),
+            merged: scheduled("io_merged"),
+            time: scheduled("time"),
+            sectors: scheduled("sectors"),
+        },
     }
 }
 
-/// `8:0 Read 4096`; the last line, `Total 4096`, is not one.
+/// `8:0 Read 4096`, or `8:0 4096` where there are no operations; the last line, `Total 4096`, is not one.
 fn blkio_line(line: &str) -> Option<BlkioEntry> {
     let mut words = line.split_whitespace();
     let (major, minor) = words.next()?.split_once(':')?;
-    let (op, value) = (words.next()?, words.next()?);
+    let (op, value) = match (words.next()?, words.next()) {
+        (op, Some(value)) => (op, value),
+        (value, None) => ("", value),
+    };
     Some(BlkioEntry {
         major: major.parse().ok()?,
         minor: minor.parse().ok()?,
@@ -159,6 +176,7 @@ mod tests {
         let v1 = blkio_line("254:0 Read 4096").unwrap();
         assert_eq!((v1.major, v1.minor, v1.op.as_str(), v1.value), (254, 0, "Read", 4096));
         assert!(blkio_line("Total 4096").is_none());
+        assert_eq!(blkio_line("254:0 77").map(|entry| (entry.op, entry.value)), Some((String::new(), 77)));
         let v2 = io_v2("254:0 rbytes=4096 wbytes=8 rios=1 wios=2 dbytes=0 dios=0\n");
         assert_eq!((v2.service_bytes.len(), v2.serviced[1].value), (2, 2));
     }

@@ -67,6 +67,25 @@ pub struct BlkioStats {
     pub service_bytes: Vec<BlkioEntry>,
     /// Operations.
     pub serviced: Vec<BlkioEntry>,
+    /// What only an I/O scheduler of version 1 counts; empty without one that does.
+    pub scheduler: SchedulerStats,
+}
+
+/// What an I/O scheduler counts for a group of version 1 (CFQ up to Linux 4.x; BFQ on kernels built to debug it).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SchedulerStats {
+    /// Requests that wait.
+    pub queued: Vec<BlkioEntry>,
+    /// Nanoseconds from dispatch to completion.
+    pub service_time: Vec<BlkioEntry>,
+    /// Nanoseconds spent waiting.
+    pub wait_time: Vec<BlkioEntry>,
+    /// Requests merged into others.
+    pub merged: Vec<BlkioEntry>,
+    /// Milliseconds that the device was the group's; no operation.
+    pub time: Vec<BlkioEntry>,
+    /// Sectors moved; no operation.
+    pub sectors: Vec<BlkioEntry>,
 }
 
 /// One figure of one device.

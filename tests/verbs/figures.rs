@@ -1,0 +1,123 @@
+//! `docker stats`: every field, of a container that works and of one that rests.
+
+use serde_json::{Value, json};
+
+use crate::api::{create, exec, get, run, tools};
+use crate::support::Yard;
+
+fn is_v2(stats: &Value) -> bool {
+    stats["cpu_stats"]["cpu_usage"].get("percpu_usage").is_none()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+#[tokio::test]
+async fn a_working_container_has_every_figure() {
+    let yard = Yard::new();
+    tools(&yard).await;
+    let limits = json!({"HostConfig": {"Memory": 64 << 20, "NanoCpus": 300_000_000, "PidsLimit": 50}});
+    run(&yard, "web", "while :; do :; done", limits);
+    let stats = || get(&yard, "/containers/web/stats?stream=false").json();
+    // until the scheduler has throttled it once
+    let mut shown = stats();
+    while number(&shown["cpu_stats"]["throttling_data"]["throttled_periods"]) == 0 {
+        shown = stats();
+    }
+    assert_eq!(shown["name"], "/web");
+    assert_eq!(shown["id"].as_str().unwrap().len(), 64);
+    let (now, before) = (&shown["cpu_stats"], &shown["precpu_stats"]);
+    let total = number(&now["cpu_usage"]["total_usage"]);
+    assert!(total > number(&before["cpu_usage"]["total_usage"]), "{shown}");
+    assert!(number(&now["system_cpu_usage"]) > number(&before["system_cpu_usage"]));
+    assert!(number(&now["cpu_usage"]["usage_in_usermode"]) > 0);
+    assert!(number(&now["throttling_data"]["periods"]) >= number(&now["throttling_data"]["throttled_periods"]));
+    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+    assert!(number(&now["online_cpus"]) >= cpus.min(1));
+    if !is_v2(&shown) {
+        let each: u64 = now["cpu_usage"]["percpu_usage"].as_array().unwrap().iter().map(number).sum();
+        assert!(each >= total / 2, "{shown}");
+    }
+    let used = number(&now["cpu_usage"]["total_usage"]) - number(&before["cpu_usage"]["total_usage"]);
+    assert!(used < 1_000_000_000, "a third of a processor for a second, not {used} ns");
+    assert!(shown["read"].as_str().unwrap() > shown["preread"].as_str().unwrap());
+
+    let memory = &shown["memory_stats"];
+    assert_eq!(number(&memory["limit"]), 64 << 20);
+    assert!((1..64 << 20).contains(&number(&memory["usage"])), "{memory}");
+    let named: &[&str] = if is_v2(&shown) {
+        &["anon", "file", "inactive_file", "pgfault"]
+    } else {
+        assert!(number(&memory["max_usage"]) >= 1 && memory["failcnt"].is_u64(), "{memory}");
+        &["cache", "rss", "total_inactive_file", "hierarchical_memory_limit", "total_pgfault"]
+    };
+    for name in named {
+        assert!(memory["stats"][name].is_u64(), "{name} in {memory}");
+    }
+    assert_eq!((number(&shown["pids_stats"]["limit"]), number(&shown["pids_stats"]["current"])), (50, 1));
+    let blkio = &shown["blkio_stats"];
+    for list in ["io_service_bytes_recursive", "io_serviced_recursive"] {
+        assert!(blkio[list].is_array(), "{list} in {blkio}");
+    }
+    for list in [
+        "io_queue_recursive",
+        "io_service_time_recursive",
+        "io_wait_time_recursive",
+        "io_merged_recursive",
+        "io_time_recursive",
+        "sectors_recursive",
+    ] {
+        assert_eq!(blkio[list].is_array(), !is_v2(&shown), "{list} in {blkio}");
+    }
+    assert_eq!((&shown["num_procs"], &shown["storage_stats"]), (&json!(0), &json!({})));
+    assert_eq!(shown.get("networks"), None, "it has no network");
+    yard.leaves_nothing_behind().await;
+}
+
+#[tokio::test]
+async fn one_look_at_a_container_that_may_not_run() {
+    let yard = Yard::new();
+    tools(&yard).await;
+    let never = json!("0001-01-01T00:00:00Z");
+    run(&yard, "web", "sleep 600", json!({}));
+    let once = get(&yard, "/containers/web/stats?stream=false&one-shot=true").json();
+    assert_eq!(once["preread"], never);
+    assert_eq!(once["precpu_stats"]["cpu_usage"]["total_usage"], 0);
+    assert_ne!(once["read"], never);
+    let host: u64 = {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    };
+    assert_eq!(number(&once["memory_stats"]["limit"]), host, "without a limit it is the host's memory");
+    assert_eq!(once["pids_stats"].get("limit").is_some(), is_v2(&once));
+
+    create(&yard, "new", "true", json!({}));
+    let rest = get(&yard, "/containers/new/stats?stream=false").json();
+    assert_eq!((&rest["read"], &rest["preread"]), (&never, &never));
+    assert_eq!((&rest["memory_stats"], &rest["pids_stats"]), (&json!({}), &json!({})));
+    assert_eq!(rest["cpu_stats"]["cpu_usage"]["total_usage"], 0);
+    assert_eq!(
+        get(&yard, "/containers/web/stats?stream=true&one-shot=true").refusal(),
+        (400, "cannot have stream=true and one-shot=true".to_owned())
+    );
+    assert_eq!(get(&yard, "/containers/nope/stats").refusal(), (404, "No such container: nope".to_owned()));
+    yard.leaves_nothing_behind().await;
+}
+
+#[tokio::test]
+async fn networks_are_counted_by_interface() {
+    let yard = Yard::new();
+    tools(&yard).await;
+    run(&yard, "web", "sleep 600", json!({"HostConfig": {"NetworkMode": "bridge"}}));
+    let networks = get(&yard, "/containers/web/stats?stream=false&one-shot=true").json()["networks"].clone();
+    let eth0 = &networks["eth0"];
+    for counter in
+        ["rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped"]
+    {
+        assert!(eth0[counter].is_u64(), "{counter} in {networks}");
+    }
+    assert_eq!(networks.get("lo"), None);
+    assert_eq!(exec(&yard, "web", &["true"], json!({})).1, 0);
+    yard.leaves_nothing_behind().await;
+}
