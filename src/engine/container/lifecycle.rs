@@ -1,5 +1,6 @@
 //! The verbs that move a container from state to state: start, stop, kill, restart, pause, unpause, rename, wait.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::engine::shim::{Asked, ShimError, Target};
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a SIGKILL may take; longer means that the kernel holds a process.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a shim may take to pass a signal on before something is wrong.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 /// Who ends a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +167,18 @@ impl Room {
     async fn signal(&self, container: &Container, signal: i32) -> Result<(), EngineError> {
         // Without a shim it ended since the verb began, as one that waited for its restart does when it is told to.
         let Some(shim) = container.shim() else { return Ok(()) };
-        match shim.signal(Target::Init, signal).await {
+        let mut signalling = pin!(shim.signal(Target::Init, signal));
+        let signalled = match tokio::time::timeout(STUCK_AFTER, &mut signalling).await {
+            Ok(signalled) => signalled,
+            // A shim that was about to run a process when the container was frozen waits until that one may go on.
+            Err(_) => {
+                if matches!(container.record().state, State::Paused(_)) {
+                    self.thaw(container).await?;
+                }
+                signalling.await
+            }
+        };
+        match signalled {
             Ok(()) => {}
             // It ended meanwhile: what the signal was for has happened.
             Err(ShimError::NoSuchTarget { .. } | ShimError::State { .. } | ShimError::Gone { .. }) => return Ok(()),
