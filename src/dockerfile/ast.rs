@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::expand::Escape;
+use super::mount::{Mount, MountFault};
 
 /// A range of bytes of the Dockerfile's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -62,12 +63,20 @@ pub struct Dockerfile {
     pub instructions: Vec<Instruction>,
     /// The build stages in the order of the text.
     pub stages: Vec<Stage>,
+    /// The text it was read from, which every span is about.
+    pub(super) source: String,
 }
 
 impl Dockerfile {
+    /// The text it was read from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The instruction that covers `line` (from 1), where there is one.
     pub fn at_line(&self, line: usize) -> Option<&Instruction> {
-        self.instructions.iter().find(|instruction| instruction.lines.contains(line))
+        let after = self.instructions.partition_point(|instruction| instruction.lines.last < line);
+        self.instructions.get(after).filter(|instruction| instruction.lines.contains(line))
     }
 
     /// The instructions of a stage, its FROM first.
@@ -96,6 +105,10 @@ pub struct Directive {
     pub value: String,
     /// The comment's bytes.
     pub span: Span,
+    /// Where its name stands.
+    pub name_span: Span,
+    /// Where its value stands.
+    pub value_span: Span,
     /// The line it stands on, from 1.
     pub line: usize,
 }
@@ -132,9 +145,84 @@ pub struct Instruction {
     pub heredocs: Vec<Heredoc>,
     /// What it says.
     pub body: Body,
+    /// Every piece of it that means something, in the order of the text and without overlaps. Blanks, comments and
+    /// continuations between them are no parts; an ONBUILD has its trigger's parts too.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// What it is.
+    pub role: Role,
+    /// Where it stands: on one line, without blanks at its ends.
+    pub span: Span,
+    /// Whether it is the rest of the part before, which a continuation has cut.
+    pub continues: bool,
+}
+
+/// What a piece of an instruction is. What spans several lines is several parts, one a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The instruction's name.
+    Keyword,
+    /// `AS` in FROM; `CMD` and `NONE` in HEALTHCHECK.
+    Subkeyword,
+    /// A flag up to its `=`, dashes included.
+    FlagName,
+    /// A flag's value as written.
+    FlagValue,
+    /// What FROM stands on.
+    Image,
+    /// The name after AS.
+    StageName,
+    /// What a shell reads.
+    Shell,
+    /// `[`, `,` and `]` of a JSON form, `=` of a pair or flag.
+    Punctuation,
+    /// A string of a JSON form, with its quotes.
+    Text,
+    /// The name in ENV, LABEL and ARG.
+    Key,
+    /// The value in ENV and LABEL, the default in ARG.
+    Value,
+    /// What COPY and ADD take.
+    Source,
+    /// Where COPY and ADD put it.
+    Destination,
+    /// Any other word: a port, a path, a user, a signal.
+    Argument,
+    /// `<<EOF`
+    HeredocMark,
+    /// A heredoc's lines.
+    HeredocBody,
+    /// The line that ends a heredoc.
+    HeredocEnd,
+    /// What could not be read.
+    Unread,
 }
 
 impl Instruction {
+    /// Where the parts of that role begin, in order: the n-th [`Role::Key`] is the n-th pair's. Of a part that goes on on
+    /// further lines it is the first line's piece.
+    pub fn spans(&self, role: Role) -> impl Iterator<Item = Span> {
+        self.parts.iter().filter(move |part| part.role == role && !part.continues).map(|part| part.span)
+    }
+
+    /// The values of the flag `name`, for flags that may stand several times.
+    pub fn flags_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Flag> {
+        self.flags.iter().filter(move |flag| flag.name == name)
+    }
+
+    /// What the RUN mounts, as far as it holds no variables; see [`Mount::read`] for values that do.
+    ///
+    /// # Errors
+    /// The first mount that is wrong or can't be known yet.
+    pub fn mounts(&self) -> Result<Vec<Mount>, MountFault> {
+        let values = self.flags_named("mount").filter_map(|flag| flag.value.as_deref());
+        values.map(|value| Mount::read(value, &|text| Ok(text.to_owned()))).collect()
+    }
+
     /// The value of the flag `name` (without dashes), the last one where there are several.
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().rev().find(|flag| flag.name == name).and_then(|flag| flag.value.as_deref())
@@ -146,7 +234,7 @@ impl Instruction {
             .iter()
             .rev()
             .find(|flag| flag.name == name)
-            .is_some_and(|flag| flag.value.as_deref() != Some("false"))
+            .is_some_and(|flag| !flag.value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("false")))
     }
 }
 
@@ -155,10 +243,14 @@ impl Instruction {
 pub struct Flag {
     /// Its name without dashes.
     pub name: String,
-    /// Its value; `None` for a bare flag.
+    /// Its value without quotes; `None` for a bare flag.
     pub value: Option<String>,
     /// Where it stands.
     pub span: Span,
+    /// Where its name stands, dashes included.
+    pub name_span: Span,
+    /// Where its value stands, quotes included.
+    pub value_span: Option<Span>,
 }
 
 /// A heredoc (`<<EOF`) and the lines that belong to it.
@@ -166,7 +258,7 @@ pub struct Flag {
 pub struct Heredoc {
     /// Its delimiter word without quotes; for COPY and ADD also the file's name.
     pub name: String,
-    /// Its lines, each with its newline, before tabs are taken off.
+    /// Its lines, each with its own line end, before tabs are taken off.
     pub content: String,
     /// Whether variables in it are replaced (the delimiter was not quoted).
     pub expand: bool,
@@ -174,6 +266,10 @@ pub struct Heredoc {
     pub strip_tabs: bool,
     /// Its lines' bytes, without the delimiter line.
     pub span: Span,
+    /// Where `<<EOF` stands.
+    pub mark_span: Span,
+    /// The line that ends it; `None` where it is missing.
+    pub end_span: Option<Span>,
 }
 
 impl Heredoc {

@@ -24,6 +24,8 @@ pub struct Diagnostic {
     pub code: &'static str,
     /// What is the matter, in Docker's words where Docker has words for it.
     pub message: String,
+    /// What should stand there instead, for errors: how the instruction is written, or which words are known.
+    pub expected: Option<String>,
     /// What would put it right, where that is known.
     pub suggestion: Option<Suggestion>,
 }

@@ -15,38 +15,88 @@ pub(super) fn directives(lines: &[Physical<'_>]) -> (Vec<Directive>, Escape, Vec
     let mut escape = Escape::default();
     let mut diagnostics = Vec::new();
     for line in lines {
-        let Some((name, value)) = read(line.text) else { break };
+        let Some((name, name_span, value_span)) = read(line) else { break };
+        let value = line.text.get(value_span.start - line.start..value_span.end - line.start).unwrap_or_default();
         let span = Span::new(line.start, line.start + line.text.len());
-        let mut refuse = |message: String| {
+        let mut refuse = |span: Span, message: String, expected: &str| {
             diagnostics.push(Diagnostic {
                 lines: LineRange::at(line.number),
                 span,
                 severity: Severity::Error,
                 code: "InvalidDirective",
                 message,
+                expected: Some(expected.to_owned()),
                 suggestion: None,
             });
         };
         if found.iter().any(|directive| directive.name == name) {
-            refuse(format!("only one {name} parser directive can be used"));
+            refuse(span, format!("only one {name} parser directive can be used"), "each directive once");
             continue;
         }
         match (name.as_str(), value) {
             ("escape", "\\") => escape = Escape::Backslash,
             ("escape", "`") => escape = Escape::Backtick,
-            ("escape", other) => refuse(format!("invalid escape token '{other}' does not match ` or \\")),
+            ("escape", other) => {
+                refuse(value_span, format!("invalid escape token '{other}' does not match ` or \\"), "` or \\");
+            }
             _ => {}
         }
-        found.push(Directive { name, value: value.to_owned(), span, line: line.number });
+        found.push(Directive { name, value: value.to_owned(), span, name_span, value_span, line: line.number });
     }
     (found, escape, diagnostics)
 }
 
-fn read(line: &str) -> Option<(String, &str)> {
-    let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
-    let name = name.trim().to_ascii_lowercase();
-    let value = value.trim();
-    (NAMES.contains(&name.as_str()) && !value.is_empty()).then_some((name, value))
+/// Whether a comment would be a directive if it stood at the top.
+pub(super) fn is_directive(comment: &str) -> bool {
+    read(&Physical { number: 1, start: 0, text: comment, next: comment.len() }).is_some()
+}
+
+/// The directive on a line: its name in lower case, where the name and where the value stands. The `#` must be the
+/// line's first character, and the name a letter and then letters and digits.
+fn read(line: &Physical<'_>) -> Option<(String, Span, Span)> {
+    let (before, after) = line.text.strip_prefix('#')?.split_once('=')?;
+    let name = before.trim();
+    let value = after.trim();
+    let lower = name.to_ascii_lowercase();
+    if !NAMES.contains(&lower.as_str()) || value.is_empty() {
+        return None;
+    }
+    let name_start = line.start + 1 + (before.len() - before.trim_start().len());
+    let value_start = line.start + 2 + before.len() + (after.len() - after.trim_start().len());
+    let name_span = Span::new(name_start, name_start + name.len());
+    Some((lower, name_span, Span::new(value_start, value_start + value.len())))
+}
+
+/// The frontend that a build file asks for by `# syntax=`, whatever language the file is in: the directive may also
+/// stand behind `//`, or be a member of a JSON object, and a first line that begins with `#!` does not count.
+///
+/// # Examples
+/// ```
+/// use boxyard::dockerfile::detect_syntax;
+///
+/// assert_eq!(detect_syntax("# syntax=docker/dockerfile:1\nFROM a\n").as_deref(), Some("docker/dockerfile:1"));
+/// assert_eq!(detect_syntax("#!/usr/bin/env x\n// syntax = example/front\n").as_deref(), Some("example/front"));
+/// assert_eq!(detect_syntax(r#"{"syntax": "example/json"}"#).as_deref(), Some("example/json"));
+/// ```
+pub fn detect_syntax(text: &str) -> Option<String> {
+    let text = text.trim_start_matches('\u{feff}');
+    let text = match text.split_once('\n') {
+        Some((first, rest)) if first.starts_with("#!") => rest,
+        _ => text,
+    };
+    let commented = |mark: &str| {
+        let lines = text.lines().map_while(|line| {
+            let (name, value) = line.strip_prefix(mark)?.split_once('=')?;
+            let name = name.trim().to_ascii_lowercase();
+            (NAMES.contains(&name.as_str()) && !value.trim().is_empty()).then(|| (name, value.trim().to_owned()))
+        });
+        lines.into_iter().find(|(name, _)| name == "syntax").map(|(_, value)| value)
+    };
+    let found = commented("#").or_else(|| commented("//")).or_else(|| {
+        let json: serde_json::Value = serde_json::from_str(text).ok()?;
+        json.get("syntax")?.as_str().map(str::to_owned)
+    })?;
+    found.split_whitespace().next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -65,6 +115,8 @@ mod tests {
         check("# syntax=docker/dockerfile:1\n# ESCAPE = `\nFROM a", &["syntax", "escape"], Escape::Backtick, 0);
         check("# about\n# escape=`\n", &[], Escape::Backslash, 0);
         check("\n# escape=`\n", &[], Escape::Backslash, 0);
+        check(" # escape=`\n", &[], Escape::Backslash, 0);
+        check("\u{feff}#  Escape =  `  \r\n", &["escape"], Escape::Backtick, 0);
         check("# colour=red\n# escape=`\n", &[], Escape::Backslash, 0);
         check("#escape=x\n", &["escape"], Escape::Backslash, 1);
         check("#escape=`\n#escape=`\n", &["escape"], Escape::Backtick, 1);

@@ -128,7 +128,15 @@ impl Linter<'_> {
         debug_assert!(rule(code).is_some(), "{code} is no rule");
         if !self.check.skips(code) {
             let severity = self.check.severity;
-            self.found.push(Diagnostic { lines, span, severity, code, message: message.into(), suggestion });
+            self.found.push(Diagnostic {
+                lines,
+                span,
+                severity,
+                code,
+                message: message.into(),
+                expected: None,
+                suggestion,
+            });
         }
     }
 

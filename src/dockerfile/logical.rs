@@ -7,6 +7,8 @@ use std::ops::Range;
 use super::ast::{Heredoc, LineRange, Span};
 use super::expand::Escape;
 use super::heredoc;
+use super::keyword::KEYWORDS;
+use super::suggest::nearest;
 
 /// A line of the text, without its line end.
 #[derive(Debug, Clone, Copy)]
@@ -44,11 +46,22 @@ pub(super) struct Logical {
     pub lines: LineRange,
     /// Its heredocs with their bodies.
     pub heredocs: Vec<Heredoc>,
+    /// Where the heredocs' marks stand in the joined text.
+    pub marks: Vec<Range<usize>>,
     /// The first blank line inside of it, which a later Docker may refuse.
     pub blank_line: Option<LineRange>,
-    /// The heredoc that the text ends in the middle of.
-    pub unterminated: Option<String>,
+    /// The first heredoc whose last line is missing.
+    pub unterminated: Option<Unterminated>,
     segments: Vec<Segment>,
+}
+
+/// A heredoc whose last line is missing.
+#[derive(Debug)]
+pub(super) struct Unterminated {
+    /// The line that should be there.
+    pub name: String,
+    /// A line that was probably meant to be it.
+    pub near: Option<Span>,
 }
 
 /// Bytes of the joined text that stand together in the source.
@@ -67,6 +80,21 @@ impl Logical {
         Span::new(start, end.max(start))
     }
 
+    /// Where in the source a range of the joined text stands, line by line, without blanks at the lines' ends.
+    pub(super) fn places(&self, range: Range<usize>) -> impl Iterator<Item = Span> {
+        let first = self.segments.partition_point(|segment| segment.joined + segment.length <= range.start);
+        let of_range = self.segments.iter().skip(first).take_while(move |segment| segment.joined < range.end);
+        of_range.filter_map(move |segment| {
+            let start = range.start.max(segment.joined);
+            let end = range.end.min(segment.joined + segment.length);
+            let text = self.text.get(start..end)?;
+            let lead = text.len() - text.trim_start().len();
+            let from = segment.source + (start - segment.joined) + lead;
+            let length = text.trim().len();
+            (length > 0).then(|| Span::new(from, from + length))
+        })
+    }
+
     /// The line of a byte of the joined text, given the source.
     fn source_of(&self, joined: usize) -> usize {
         let after = self.segments.partition_point(|segment| segment.joined <= joined);
@@ -77,13 +105,14 @@ impl Logical {
     }
 }
 
-/// Cuts `lines` into logical lines.
-pub(super) fn logical_lines(lines: &[Physical<'_>], escape: Escape) -> Vec<Logical> {
-    let mut cutter = Cutter { lines, at: 0, escape };
+/// Cuts `lines`, which are those of `text`, into logical lines.
+pub(super) fn logical_lines(text: &str, lines: &[Physical<'_>], escape: Escape) -> Vec<Logical> {
+    let mut cutter = Cutter { text, lines, at: 0, escape };
     std::iter::from_fn(|| cutter.next_logical()).collect()
 }
 
 struct Cutter<'a> {
+    text: &'a str,
     lines: &'a [Physical<'a>],
     at: usize,
     escape: Escape,
@@ -149,6 +178,7 @@ impl<'a> Cutter<'a> {
             lines: LineRange { first: first.number, last: last.number },
             text: joined,
             heredocs: Vec::new(),
+            marks: Vec::new(),
             blank_line,
             unterminated: None,
             segments,
@@ -187,35 +217,67 @@ impl<'a> Cutter<'a> {
     }
 
     fn take_heredocs(&mut self, logical: &mut Logical) {
-        for mark in heredoc::marks(&logical.text) {
-            let start = self.lines.get(self.at).map_or(logical.span.end, |line| line.start);
-            let mut content = String::new();
-            let mut end = start;
-            let mut closed = false;
-            while let Some(line) = self.next_line() {
-                logical.lines.last = line.number;
-                logical.span.end = line.start + line.text.len();
+        for mark in heredoc::marks(&logical.text, self.escape) {
+            let first = self.at;
+            let ends = |line: &Physical<'_>| {
                 let candidate = if mark.strip_tabs { line.text.trim_start_matches('\t') } else { line.text };
-                if candidate == mark.name {
-                    closed = true;
-                    break;
+                candidate == mark.name
+            };
+            let rest = self.lines.get(first..).unwrap_or_default();
+            let (body, end) = match rest.iter().position(ends) {
+                Some(length) => (length, rest.get(length)),
+                None => {
+                    let (length, near) = recover(rest, &mark.name);
+                    let near = near.map(|line| Span::new(line.start, line.start + line.text.len()));
+                    logical.unterminated.get_or_insert_with(|| Unterminated { name: mark.name.clone(), near });
+                    (length, near.and(rest.get(length)))
                 }
-                content.push_str(line.text);
-                content.push('\n');
-                end = line.next;
+            };
+            self.at = first + body + usize::from(end.is_some());
+            let (start, stop) = match rest.get(..body) {
+                Some([one, .., last]) => (one.start, last.next),
+                Some([only]) => (only.start, only.next),
+                _ => {
+                    let empty = end.map_or(logical.span.end, |line| line.start);
+                    (empty, empty)
+                }
+            };
+            if let Some(last) = end.or_else(|| rest.get(body.checked_sub(1)?)) {
+                logical.lines.last = last.number;
+                logical.span.end = last.start + last.text.len();
             }
-            if !closed {
-                logical.unterminated.get_or_insert_with(|| mark.name.clone());
-            }
+            logical.marks.push(mark.range.clone());
             logical.heredocs.push(Heredoc {
                 name: mark.name,
-                content,
+                content: self.text.get(start..stop).unwrap_or_default().to_owned(),
                 expand: mark.expand,
                 strip_tabs: mark.strip_tabs,
-                span: Span::new(start, end.max(start)),
+                span: Span::new(start, stop),
+                mark_span: logical.place(mark.range),
+                end_span: end.map(|line| Span::new(line.start, line.start + line.text.len())),
             });
         }
     }
+}
+
+/// Where a heredoc without its last line probably ends: at a line that was meant to be the last, else before what looks
+/// like the next instruction, else with the text. So one slip does not swallow what follows.
+fn recover<'a>(lines: &[Physical<'a>], name: &str) -> (usize, Option<Physical<'a>>) {
+    let is_near = |line: &Physical<'_>| {
+        let text = line.text.trim();
+        text.eq_ignore_ascii_case(name)
+            || name.len() > 2
+                && nearest(text, [name]).is_some()
+                && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    if let Some(at) = lines.iter().position(is_near) {
+        return (at, lines.get(at).copied());
+    }
+    let is_instruction = |line: &Physical<'_>| {
+        let (word, rest) = line.text.split_at(line.text.find(' ').unwrap_or(line.text.len()));
+        !rest.is_empty() && KEYWORDS.iter().any(|keyword| keyword.name == word)
+    };
+    (lines.iter().position(is_instruction).unwrap_or(lines.len()), None)
 }
 
 #[cfg(test)]
@@ -223,7 +285,7 @@ mod tests {
     use super::*;
 
     fn cut(text: &str) -> Vec<Logical> {
-        logical_lines(&physical_lines(text), Escape::Backslash)
+        logical_lines(text, &physical_lines(text), Escape::Backslash)
     }
 
     #[test]
@@ -267,9 +329,16 @@ mod tests {
     }
 
     #[test]
-    fn an_open_heredoc_is_told() {
+    fn an_open_heredoc_is_told_and_swallows_no_more_than_it_must() {
         let lines = cut("COPY <<END /x\nbody\n");
-        assert_eq!(lines[0].unterminated.as_deref(), Some("END"));
+        assert_eq!(lines[0].unterminated.as_ref().map(|it| it.name.as_str()), Some("END"));
         assert_eq!(lines[0].heredocs[0].content, "body\n");
+        let text = "RUN <<EOF\na\nEOFF\nCMD x\n";
+        let lines = cut(text);
+        assert_eq!(lines[0].unterminated.as_ref().and_then(|it| it.near).unwrap().of(text), "EOFF");
+        assert_eq!((lines.len(), lines[0].heredocs[0].content.as_str()), (2, "a\n"));
+        assert_eq!(cut("RUN <<EOF\na\n EOF\nCMD x\n").len(), 2);
+        assert_eq!(cut("RUN <<EOF\na\n\nCMD x\n")[1].text, "CMD x");
+        assert_eq!(cut("RUN <<EOF")[0].lines, LineRange::at(1));
     }
 }

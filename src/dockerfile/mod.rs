@@ -4,19 +4,26 @@
 //! same instructions on the same lines and the same errors. Parsing never fails; it yields a tree and diagnostics.
 
 mod ast;
+mod body;
+pub mod chmod;
 pub mod complete;
 mod diagnostic;
 mod directive;
 mod duration;
 pub mod expand;
+mod flag_values;
+pub mod fmt;
 pub mod glob;
+mod healthcheck;
 mod heredoc;
 pub mod ignore;
 mod instruction;
 pub mod keyword;
 mod lint;
 mod logical;
+pub mod mount;
 mod parser;
+mod pieces;
 mod predefined;
 mod shell_pattern;
 mod suggest;
@@ -27,11 +34,13 @@ mod tests;
 
 pub use ast::{
     ArgDeclaration, Base, Body, Command, Directive, Dockerfile, Flag, Healthcheck, Heredoc, Instruction, LineRange,
-    Pair, Span, Stage, Transfer,
+    Pair, Part, Role, Span, Stage, Transfer,
 };
 pub use diagnostic::{Diagnostic, Severity, Suggestion};
+pub use directive::detect_syntax;
 pub use lint::{RULES, Rule, rule};
 pub use parser::parse;
+pub use pieces::{Piece, PieceKind};
 pub use predefined::PROXY_ARGS;
 
 /// A parsed Dockerfile and what is to be said about it.

@@ -23,7 +23,7 @@ use super::logical::{logical_lines, physical_lines};
 pub fn parse(text: &str) -> Parsed {
     let lines = physical_lines(text);
     let (directives, escape, mut diagnostics) = directives(&lines);
-    let logical = logical_lines(&lines, escape);
+    let logical = logical_lines(text, &lines, escape);
     let mut instructions = Vec::with_capacity(logical.len());
     let mut notes = lint::Notes::default();
     for line in &logical {
@@ -39,10 +39,11 @@ pub fn parse(text: &str) -> Parsed {
             severity: Severity::Error,
             code: "EmptyDockerfile",
             message: "file with no instructions".to_owned(),
+            expected: Some("FROM image".to_owned()),
             suggestion: None,
         });
     }
-    let file = Dockerfile { directives, escape, instructions, stages };
+    let file = Dockerfile { directives, escape, instructions, stages, source: text.to_owned() };
     lint::lint(text, &file, &notes, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, std::cmp::Reverse(diagnostic.severity)));
     Parsed { file, diagnostics }
@@ -79,6 +80,7 @@ fn refuse_strays(instructions: &[Instruction], stages: &[Stage], diagnostics: &m
                 severity: Severity::Error,
                 code: "NoBuildStage",
                 message: "no build stage in current context".to_owned(),
+                expected: Some("FROM image".to_owned()),
                 suggestion: None,
             });
         }
@@ -92,6 +94,7 @@ fn refuse_strays(instructions: &[Instruction], stages: &[Stage], diagnostics: &m
             severity: Severity::Error,
             code: "NoBuildStage",
             message: "no build stage in current context".to_owned(),
+            expected: Some("FROM image".to_owned()),
             suggestion: None,
         });
     }

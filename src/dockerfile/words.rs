@@ -11,12 +11,17 @@ pub(super) struct Word {
     pub range: Range<usize>,
 }
 
+/// What stands between the words of an instruction. Other white space, as a no-break space, belongs to its word.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\u{b}' | '\u{c}')
+}
+
 /// Words between blanks; quotes mean nothing (FROM, COPY, EXPOSE, ...). `at` is where `text` begins in the joined line.
 pub(super) fn plain(text: &str, at: usize) -> Vec<Word> {
     let mut words = Vec::new();
     let mut start = None;
     for (index, c) in text.char_indices() {
-        match (c.is_whitespace(), start) {
+        match (is_blank(c), start) {
             (true, Some(from)) => {
                 words.push(Word { text: text[from..index].to_owned(), range: at + from..at + index });
                 start = None;
@@ -134,6 +139,33 @@ pub(super) fn json(text: &str) -> Json {
             strings.collect::<Option<Vec<_>>>().map_or(Json::NotStrings, Json::Strings)
         }
     }
+}
+
+/// The pieces of a valid JSON list of strings: `[`, `,`, `]` and the strings with their quotes.
+pub(super) fn json_pieces(text: &str, at: usize) -> Vec<(Range<usize>, bool)> {
+    let mut pieces = Vec::new();
+    let mut chars = text.char_indices();
+    while let Some((start, c)) = chars.next() {
+        match c {
+            '[' | ']' | ',' => pieces.push((at + start..at + start + 1, false)),
+            '"' => {
+                let mut end = text.len();
+                while let Some((index, c)) = chars.next() {
+                    match c {
+                        '\\' => drop(chars.next()),
+                        '"' => {
+                            end = index + 1;
+                            break;
+                        }
+                        _ => {}
+                    }
+                }
+                pieces.push((at + start..at + end, true));
+            }
+            _ => {}
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]

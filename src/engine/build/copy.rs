@@ -15,8 +15,9 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamp
 use rustix::io::Errno;
 use xattr::FileExt;
 
-use super::owner::{ModeChange, Owner};
+use super::owner::Owner;
 use super::tree::{Entry, Match, Tree, TreeError, failed, open_inside};
+use crate::dockerfile::chmod::ModeChange;
 
 /// Where and as whose.
 pub(super) struct Destination<'a> {

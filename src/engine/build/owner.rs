@@ -1,4 +1,4 @@
-//! `--chown` and `--chmod`: whom copied files belong to, and what may be done with them.
+//! `--chown`: whom copied files belong to.
 
 use std::io::Read;
 use std::os::fd::BorrowedFd;
@@ -78,88 +78,6 @@ fn entry<'a>(accounts: &'a str, name: &str) -> Option<Vec<&'a str>> {
     accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))
 }
 
-/// A change of permissions: octal, or symbolic as chmod(1) takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ModeChange {
-    /// All bits.
-    Octal(u32),
-    /// Clauses like `u+x`, in order.
-    Symbolic(Vec<Clause>),
-}
-
-/// `who`, an operator, and which of `rwxXst`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Clause {
-    who: u32,
-    operator: char,
-    bits: String,
-}
-
-impl ModeChange {
-    /// Reads a `--chmod`.
-    pub(super) fn parse(text: &str) -> Result<Self, PlanError> {
-        let refusal = || {
-            PlanError::new(format!(
-                "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-            ))
-        };
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let mode = u32::from_str_radix(text, 8).map_err(|_| refusal())?;
-            return if mode <= 0o7777 { Ok(Self::Octal(mode)) } else { Err(refusal()) };
-        }
-        let clauses = text.split(',').map(|clause| {
-            let at = clause.find(['+', '-', '=']).ok_or_else(refusal)?;
-            let (who, rest) = clause.split_at(at);
-            let mut mask = 0;
-            for class in who.chars() {
-                mask |= match class {
-                    'u' => 0o4700,
-                    'g' => 0o2070,
-                    'o' => 0o1007,
-                    'a' => 0o7777,
-                    _ => return Err(refusal()),
-                };
-            }
-            let mut rest = rest.chars();
-            let operator = rest.next().ok_or_else(refusal)?;
-            let bits: String = rest.collect();
-            if !bits.chars().all(|bit| "rwxXst".contains(bit)) {
-                return Err(refusal());
-            }
-            Ok(Clause { who: if mask == 0 { 0o7777 } else { mask }, operator, bits })
-        });
-        clauses.collect::<Result<_, _>>().map(Self::Symbolic)
-    }
-
-    /// The permissions that come of `mode`.
-    pub(super) fn apply(&self, mode: u32, is_folder: bool) -> u32 {
-        let clauses = match self {
-            Self::Octal(mode) => return *mode,
-            Self::Symbolic(clauses) => clauses,
-        };
-        clauses.iter().fold(mode, |mode, clause| {
-            let mut bits = 0;
-            for bit in clause.bits.chars() {
-                bits |= match bit {
-                    'r' => 0o444,
-                    'w' => 0o222,
-                    'x' => 0o111,
-                    'X' if is_folder || mode & 0o111 != 0 => 0o111,
-                    's' => 0o6000,
-                    't' => 0o1000,
-                    _ => 0,
-                };
-            }
-            bits &= clause.who;
-            match clause.operator {
-                '+' => mode | bits,
-                '-' => mode & !bits,
-                _ => (mode & !clause.who) | bits,
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -181,25 +99,5 @@ mod tests {
         assert_eq!(check("nobody"), Err("unable to find user nobody: no matching entries in passwd file".into()));
         assert_eq!(check("0:x"), Err("unable to find group x: no matching entries in group file".into()));
         assert!(check("99999999999").is_err());
-    }
-
-    #[test]
-    fn modes_octal_and_symbolic() {
-        for (text, mode, folder, expected) in [
-            ("755", 0o600, false, 0o755),
-            ("0644", 0o777, true, 0o644),
-            ("u+x", 0o644, false, 0o744),
-            ("+x", 0o644, false, 0o755),
-            ("go-rwx", 0o755, false, 0o700),
-            ("u=rw,g=r,o=", 0o777, false, 0o640),
-            ("a+X", 0o644, false, 0o644),
-            ("a+X", 0o644, true, 0o755),
-            ("u+s", 0o755, false, 0o4755),
-        ] {
-            assert_eq!(ModeChange::parse(text).unwrap().apply(mode, folder), expected, "{text}");
-        }
-        for bad in ["", "9", "77777", "x", "u+q", "rwx"] {
-            assert!(ModeChange::parse(bad).is_err(), "{bad}");
-        }
     }
 }

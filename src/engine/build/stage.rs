@@ -16,13 +16,14 @@ use super::cache::{Key, Record};
 use super::copy::{Destination, is_archive};
 use super::fetch::{self, Download};
 use super::graph::{Base, Node, stage_before};
-use super::owner::{ModeChange, Owner, owner};
+use super::owner::{Owner, owner};
 use super::progress::BuildFailure;
 use super::run::{Ended, Job};
 use super::solve::Build;
 use super::state::{CopyStep, Planned, RunStep, StageState, Step};
 use super::step::StepTeller;
 use super::tree::{Match, Owners, Tree, open_inside};
+use crate::dockerfile::chmod::ModeChange;
 use crate::dockerfile::ignore::IgnoreRules;
 use crate::dockerfile::{Instruction, LineRange, parse};
 use crate::engine::image::{HistoryEntry, ImageConfig};
@@ -513,7 +514,8 @@ fn write(
         (None, Owners::Ignored) => Some(Owner { uid: 0, gid: 0 }),
         (None, Owners::Kept) => None,
     };
-    let mode = step.chmod.as_deref().map(ModeChange::parse).transpose().map_err(plan)?;
+    let mode = step.chmod.as_deref().map(ModeChange::parse).transpose();
+    let mode = mode.map_err(|error| EngineError::invalid(error.to_string()))?;
     let to = Destination { root, path: &step.destination, owner, mode, keeps_parents: step.keeps_parents };
     for found in matches {
         if step.is_add && step.unpack != Some(false) && !found.is_folder() {
