@@ -2,8 +2,7 @@
 //! what its shim is told when it starts.
 //!
 //! Other than Docker's, our json-file rotates by default, so that no container fills the disk by talking;
-//! `max-size=-1` lets it grow. `local` is written in the same lines with Docker's defaults for it. Nothing is ever thrown away for
-//! want of a buffer: a shim takes what comes and writes it at once, so `mode=non-blocking` asks for nothing more.
+//! `max-size=-1` lets it grow. `local` is written in the same lines with Docker's defaults for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -31,6 +30,8 @@ const DRIVERS: &[Driver] = &[
 /// Docker takes these for any driver: how messages reach it, and its cache for drivers that can't be read.
 const COMMON: &[&str] =
     &["mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
+/// What `mode=non-blocking` lets wait for the disk unless `max-buffer-size` says otherwise.
+const USUAL_BUFFER: u64 = 1 << 20;
 /// What goes before an error that Docker finds at the start only.
 const AT_START: &str = "failed to initialize logging driver";
 
@@ -69,7 +70,8 @@ pub fn log_spec(path: &Path, record: &ContainerRecord) -> LogSpec {
         "local" => (LogDriver::Local, BTreeMap::new()),
         _ => (LogDriver::JsonFile, options.attrs(record)),
     };
-    LogSpec { driver, max_size, max_file, compress, attrs, ..LogSpec::json_file(path) }
+    let buffer = options.delivery().unwrap_or_default();
+    LogSpec { driver, max_size, max_file, compress, attrs, buffer, ..LogSpec::json_file(path) }
 }
 
 /// When a log is rotated, and what becomes of the old files.
@@ -103,17 +105,18 @@ impl<'a> Options<'a> {
         self.0?.get(name).map(String::as_str)
     }
 
-    /// How messages reach the driver.
-    fn delivery(&self) -> Result<(), String> {
+    /// How messages reach the driver: how many bytes may wait for it where the container must not.
+    fn delivery(&self) -> Result<Option<u64>, String> {
         let mode = self.get("mode").unwrap_or_default();
         if !["", "blocking", "non-blocking"].contains(&mode) {
             return Err(format!("logger: logging mode not supported: {mode}"));
         }
-        let Some(size) = self.get("max-buffer-size") else { return Ok(()) };
-        if mode != "non-blocking" {
+        let is_buffered = mode == "non-blocking";
+        let Some(size) = self.get("max-buffer-size") else { return Ok(is_buffered.then_some(USUAL_BUFFER)) };
+        if !is_buffered {
             return Err("logger: max-buffer-size option is only supported with 'mode=non-blocking'".to_owned());
         }
-        size_of(size, 1024).map(drop).map_err(|error| format!("error parsing option max-buffer-size: {error}"))
+        size_of(size, 1024).map(Some).map_err(|error| format!("error parsing option max-buffer-size: {error}"))
     }
 
     fn known_to(&self, driver: &Driver) -> Result<(), String> {

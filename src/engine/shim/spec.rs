@@ -99,6 +99,9 @@ pub struct LogSpec {
     /// What stands in each line as its `attrs`: labels, variables and the tag that the user wants there.
     #[serde(default)]
     pub attrs: BTreeMap<String, String>,
+    /// So many bytes may wait for the disk before entries are lost (`mode=non-blocking`); with `None` the container waits.
+    #[serde(default)]
+    pub buffer: Option<u64>,
 }
 
 impl LogSpec {
@@ -112,6 +115,7 @@ impl LogSpec {
             max_file: Self::default_max_file(),
             compress: true,
             attrs: BTreeMap::new(),
+            buffer: None,
         }
     }
 
@@ -124,6 +128,7 @@ impl LogSpec {
             max_file: 1,
             compress: false,
             attrs: BTreeMap::new(),
+            buffer: None,
         }
     }
 

@@ -11,6 +11,9 @@ use super::files::{BLOCK, Content, DISORDER, Segment, Tail, current_inode, is_da
 use super::position::LogPosition;
 use super::{LogEntry, LogStream, line};
 
+/// No entry is longer: 16 KiB of content, six times that when all of it is escaped, and attributes. A line that is has no end,
+/// as what a file system makes of blocks that never came to the disk, and shall not come into memory whole.
+const LONGEST_LINE: usize = 4 << 20;
 /// A batch ends after so many entries.
 const BATCH: usize = 512;
 
@@ -292,6 +295,9 @@ impl Lines {
         self.bytes.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
+        if self.bytes.len() > LONGEST_LINE {
+            self.clear();
+        }
         let before = self.bytes.len();
         self.bytes.resize(before + limit, 0);
         let read = content.read(self.bytes.get_mut(before..).unwrap_or_default());

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use memchr::{memchr, memchr_iter};
 
 use super::archive::Index;
+use super::file::{compressed, rotated};
 use super::line;
-use super::write::{compressed, rotated};
 
 /// How much is read at once.
 pub(super) const BLOCK: usize = 64 * 1024;

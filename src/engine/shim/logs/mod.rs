@@ -6,17 +6,21 @@
 
 mod archive;
 mod cursor;
+mod file;
 mod files;
 mod line;
 mod news;
 mod position;
 mod query;
+mod relay;
 mod split;
 mod write;
 
+pub use file::Compression;
 pub use position::LogPosition;
 pub use query::{Attrs, Follow, LogEntry, LogError, LogQuery, LogStream, read};
-pub use write::{Compression, LogWriter};
+pub use relay::keep;
+pub use write::LogWriter;
 
 #[cfg(test)]
 mod tests;

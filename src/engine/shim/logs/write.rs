@@ -1,70 +1,56 @@
-//! Writing a log: entries, rotation, and who compresses what was rotated.
-//!
-//! Rotation never leaves `PATH` missing: the full file first gets its second name `PATH.1`, then a new one takes its
-//! place by rename. So a follower that looks finds either. Compression is somebody else's work (a child of the shim);
-//! this file says what to compress and puts the result in its place, wherever the file has moved meanwhile.
+//! Writing a log: from what a container wrote to entries, and where those go.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use jiff::Timestamp;
 
 use super::LogStream;
-use super::archive;
+use super::file::{Compression, LogFile};
 use super::line::LineFormat;
 use super::position::LogPosition;
-use super::split::LineSplitter;
+use super::relay::Relay;
+use super::split::{LineSplitter, Piece};
 use crate::engine::shim::spec::LogSpec;
 
 /// Entries are handed to the disk when they are so many bytes, and at the end of what was read at once.
 const WRITE_SIZE: usize = 64 * 1024;
 
-/// The name of the `number`th rotated file of the log at `path`; 1 is the youngest.
-pub(super) fn rotated(path: &Path, number: u32) -> PathBuf {
-    with_suffix(path, &format!(".{number}"))
-}
-
-/// The name of the same file when it is compressed.
-pub(super) fn compressed(path: &Path) -> PathBuf {
-    with_suffix(path, ".gz")
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// The writing end of a log.
 #[derive(Debug)]
 pub struct LogWriter {
-    spec: LogSpec,
-    file: File,
-    inode: u64,
-    size: u64,
     format: LineFormat,
     splitters: [LineSplitter; 2],
     out: Vec<u8>,
     last_time: Timestamp,
-    /// The file does not end in a newline, so that one has to come before the next entry.
-    is_torn: bool,
-    /// The last thing that went wrong; entries are lost then, the container goes on.
-    error: Option<String>,
-    /// A file was rotated since somebody looked, or one may be left from before.
-    wants_compression: bool,
+    sink: Sink,
 }
 
-/// A rotated file that wants compressing.
 #[derive(Debug)]
-pub struct Compression {
-    /// What to read.
-    pub input: File,
-    /// What to write to.
-    pub output: File,
-    temp: PathBuf,
-    inode: u64,
+enum Sink {
+    File(LogFile),
+    Relay(Relay),
+}
+
+impl Sink {
+    /// Before the next entry, of which `out` has those before it.
+    fn make_room(&mut self, out: &mut Vec<u8>) {
+        if let Self::File(file) = self
+            && file.is_full(out.len())
+        {
+            file.append(out);
+            out.clear();
+            file.rotate();
+        }
+    }
+
+    fn take(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::File(file) => file.append(out),
+            Self::Relay(relay) => relay.send(out),
+        }
+        out.clear();
+    }
 }
 
 impl LogWriter {
@@ -73,28 +59,22 @@ impl LogWriter {
     /// # Errors
     /// The disk's refusal.
     pub fn open(spec: LogSpec) -> io::Result<Self> {
-        let mut file = open_log(&spec.path)?;
-        let metadata = file.metadata()?;
-        let (size, inode) = (metadata.len(), metadata.ino());
-        let is_torn = size > 0 && {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-            last != *b"\n"
-        };
-        Ok(Self {
-            format: LineFormat::new(&spec.attrs),
-            file,
-            inode,
-            size,
-            splitters: Default::default(),
-            out: Vec::new(),
-            last_time: Timestamp::UNIX_EPOCH,
-            is_torn,
-            error: None,
-            wants_compression: true,
-            spec,
-        })
+        let format = LineFormat::new(&spec.attrs);
+        Ok(Self::new(format, Sink::File(LogFile::open(spec)?)))
+    }
+
+    /// A log that somebody else writes, who reads `pipe` (see [`relay`](super::relay)): whatever the disk does, this never waits for
+    /// it. Entries for which `buffer` bytes are not enough are lost.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn relayed(spec: &LogSpec, buffer: u64, pipe: OwnedFd) -> io::Result<Self> {
+        let format = LineFormat::new(&spec.attrs);
+        Ok(Self::new(format, Sink::Relay(Relay::new(spec, buffer, pipe)?)))
+    }
+
+    fn new(format: LineFormat, sink: Sink) -> Self {
+        Self { format, splitters: Default::default(), out: Vec::new(), last_time: Timestamp::UNIX_EPOCH, sink }
     }
 
     /// Takes what the container wrote at `now`. Whole lines are in the file when this returns; the rest waits for its
@@ -110,78 +90,52 @@ impl LogWriter {
 
     /// What went wrong last, if anything did.
     pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+        match &self.sink {
+            Sink::File(file) => file.error(),
+            Sink::Relay(relay) => relay.error(),
+        }
     }
 
     fn with_splitter(
         &mut self,
         stream: LogStream,
         now: Timestamp,
-        work: impl FnOnce(&mut LineSplitter, &mut dyn FnMut(super::split::Piece<'_>) -> Timestamp),
+        work: impl FnOnce(&mut LineSplitter, &mut dyn FnMut(Piece<'_>) -> Timestamp),
     ) {
-        let mut splitters = std::mem::take(&mut self.splitters);
-        let splitter = match (&mut splitters, stream) {
+        let Self { format, splitters, out, last_time, sink } = self;
+        let splitter = match (splitters, stream) {
             ([stdout, _], LogStream::Stdout) => stdout,
             ([_, stderr], LogStream::Stderr) => stderr,
         };
         work(splitter, &mut |piece| {
-            let time = piece.began.unwrap_or_else(|| self.tick(now));
-            if self.is_full() {
-                self.flush();
-                self.rotate();
-            }
-            self.format.append(&mut self.out, stream, time, piece.content, piece.ends);
-            if self.out.len() >= WRITE_SIZE {
-                self.flush();
+            let time = piece.began.unwrap_or_else(|| tick(last_time, now));
+            sink.make_room(out);
+            format.append(out, stream, time, piece.content, piece.ends);
+            if out.len() >= WRITE_SIZE {
+                sink.take(out);
             }
             time
         });
-        self.splitters = splitters;
-        self.flush();
-    }
-
-    /// A time for a new line that no line had before, so that a reader can go on after the last one it saw.
-    fn tick(&mut self, now: Timestamp) -> Timestamp {
-        let next = self.last_time.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(now);
-        self.last_time = now.max(next);
-        self.last_time
-    }
-
-    fn is_full(&self) -> bool {
-        self.spec.max_size.is_some_and(|limit| self.size + self.out.len() as u64 >= limit)
-    }
-
-    fn flush(&mut self) {
-        if self.out.is_empty() {
-            return;
-        }
-        if self.is_torn {
-            self.out.insert(0, b'\n');
-        }
-        match self.file.write_all(&self.out) {
-            Ok(()) => {
-                self.size += self.out.len() as u64;
-                self.is_torn = false;
-            }
-            Err(error) => {
-                self.complain("write", &error);
-                self.size = self.file.metadata().map_or(self.size, |metadata| metadata.len());
-                self.is_torn = true;
-            }
-        }
-        self.out.clear();
+        sink.take(out);
     }
 
     /// Gives the memory of a burst back.
     pub fn rest(&mut self) {
         self.out = Vec::new();
         self.splitters.iter_mut().for_each(LineSplitter::shrink);
+        match &mut self.sink {
+            Sink::File(file) => file.rest(),
+            Sink::Relay(relay) => relay.rest(),
+        }
     }
 
     /// Up to where the log is written now. All that came before and is not in it waits for the ends of lines, see
-    /// [`unfinished`](Self::unfinished).
+    /// [`unfinished`](Self::unfinished), or is on its way to whoever writes it.
     pub fn position(&self) -> LogPosition {
-        LogPosition { inode: self.inode, length: self.size }
+        match &self.sink {
+            Sink::File(file) => file.position(),
+            Sink::Relay(relay) => relay.position(),
+        }
     }
 
     /// The beginning of a line of `stream` that is in no file yet.
@@ -193,142 +147,79 @@ impl LogWriter {
         }
     }
 
-    fn complain(&mut self, action: &str, error: &io::Error) {
-        self.error = Some(format!("{action} log {}: {error}", self.spec.path.display()));
-    }
-
-    fn rotate(&mut self) {
-        if let Err(error) = self.try_rotate() {
-            self.complain("rotate", &error);
+    fn file(&mut self) -> Option<&mut LogFile> {
+        match &mut self.sink {
+            Sink::File(file) => Some(file),
+            Sink::Relay(_) => None,
         }
     }
 
-    fn try_rotate(&mut self) -> io::Result<()> {
-        let path = self.spec.path.clone();
-        if self.spec.max_file <= 1 {
-            return self.begin_anew();
+    fn relay(&mut self) -> Option<&mut Relay> {
+        match &mut self.sink {
+            Sink::File(_) => None,
+            Sink::Relay(relay) => Some(relay),
         }
-        let oldest = rotated(&path, self.spec.max_file - 1);
-        missing_is_fine(fs::remove_file(&oldest))?;
-        missing_is_fine(fs::remove_file(compressed(&oldest)))?;
-        for number in (1..self.spec.max_file - 1).rev() {
-            let (from, to) = (rotated(&path, number), rotated(&path, number + 1));
-            missing_is_fine(fs::rename(&from, &to))?;
-            missing_is_fine(fs::rename(compressed(&from), compressed(&to)))?;
-        }
-        // Its second name first: `PATH` is never missing, see above. Not all file systems have hard links.
-        if fs::hard_link(&path, rotated(&path, 1)).is_err() {
-            missing_is_fine(fs::rename(&path, rotated(&path, 1)))?;
-        }
-        self.begin_anew()?;
-        self.wants_compression = true;
-        Ok(())
-    }
-
-    fn begin_anew(&mut self) -> io::Result<()> {
-        self.file = replace_log(&self.spec.path)?;
-        self.inode = self.file.metadata()?.ino();
-        self.size = 0;
-        self.is_torn = false;
-        Ok(())
     }
 
     /// Whether it is worth asking for [`next_compression`](Self::next_compression).
     pub fn wants_compression(&self) -> bool {
-        self.spec.compress && self.wants_compression
+        matches!(&self.sink, Sink::File(file) if file.wants_compression())
     }
 
-    /// The youngest rotated file that is not compressed yet, if they shall be. One at a time: hand it to
-    /// [`compression_ended`](Self::compression_ended) before asking again.
+    /// See [`LogFile::next_compression`].
     pub fn next_compression(&mut self) -> Option<Compression> {
-        if !self.spec.compress {
-            return None;
-        }
-        let path = self.spec.path.clone();
-        let plain = (1..self.spec.max_file).map(|number| rotated(&path, number)).find(|path| path.exists());
-        self.wants_compression = plain.is_some();
-        let plain = plain?;
-        match Compression::begin(&path, &plain) {
-            Ok(compression) => Some(compression),
-            Err(error) => {
-                self.complain("compress", &error);
-                None
-            }
-        }
+        self.file()?.next_compression()
     }
 
-    /// Puts the result in the place of what was compressed, which may have been rotated further or away meanwhile; or
-    /// throws it away if it was no success.
+    /// See [`LogFile::compression_ended`].
     pub fn compression_ended(&mut self, compression: &Compression, is_success: bool) {
-        let place = (1..self.spec.max_file)
-            .map(|number| rotated(&self.spec.path, number))
-            .find(|path| fs::metadata(path).is_ok_and(|metadata| metadata.ino() == compression.inode));
-        let outcome = match place {
-            Some(plain) if is_success => {
-                // Readers take the compressed one where both are.
-                fs::rename(&compression.temp, compressed(&plain)).and_then(|()| fs::remove_file(&plain))
-            }
-            _ => fs::remove_file(&compression.temp),
-        };
-        if let Err(error) = outcome {
-            self.complain("compress", &error);
-        }
-        if !is_success {
-            self.error = Some(format!("compress log {}: the compressor died", self.spec.path.display()));
-            self.spec.compress = false;
+        if let Some(file) = self.file() {
+            file.compression_ended(compression, is_success);
         }
     }
-}
 
-impl Compression {
-    fn begin(path: &Path, plain: &Path) -> io::Result<Self> {
-        let input = File::open(plain)?;
-        let inode = input.metadata()?.ino();
-        let temp = with_suffix(path, ".gz-tmp");
-        let output = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temp)?;
-        Ok(Self { input, output, temp, inode })
+    /// The pipe to whoever writes it, if there is one, and whether entries wait for room in it.
+    pub fn pipe(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        match &self.sink {
+            Sink::File(_) => None,
+            Sink::Relay(relay) => relay.pipe(),
+        }
     }
 
-    /// Takes back what was made so far.
-    pub fn abandon(self) {
-        // It is written anew the next time.
-        let _ = fs::remove_file(&self.temp);
+    /// There is room in the pipe, or nobody who reads it.
+    pub fn pipe_is_ready(&mut self) {
+        if let Some(relay) = self.relay() {
+            relay.flush();
+        }
     }
 
-    /// Does it, reading and writing by the two files.
-    ///
-    /// # Errors
-    /// The disk's refusal.
-    pub fn run(input: &File, output: &File) -> io::Result<()> {
-        let metadata = input.metadata()?;
-        archive::compress(input, output, metadata.ino(), metadata.len())?;
-        // What it was made from goes next.
-        output.sync_data()
+    /// No more comes: the pipe is closed once all of it is in there.
+    pub fn close(&mut self) {
+        if let Some(relay) = self.relay() {
+            relay.close();
+        }
+    }
+
+    /// Goes on with another pipe.
+    pub fn reopen(&mut self, spec: &LogSpec, buffer: u64, pipe: OwnedFd) -> io::Result<()> {
+        self.sink = Sink::Relay(Relay::new(spec, buffer, pipe)?);
+        Ok(())
     }
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)
-}
-
-/// A new, empty log in the place of the old one.
-fn replace_log(path: &Path) -> io::Result<File> {
-    let temp = with_suffix(path, ".new");
-    missing_is_fine(fs::remove_file(&temp))?;
-    let file = open_log(&temp)?;
-    fs::rename(&temp, path)?;
-    Ok(file)
-}
-
-fn missing_is_fine(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+/// A time for a new line that no line had before, so that a reader can go on after the last one it saw.
+fn tick(last: &mut Timestamp, now: Timestamp) -> Timestamp {
+    let next = last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(now);
+    *last = now.max(next);
+    *last
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::io::Read;
+    use std::path::Path;
+
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {

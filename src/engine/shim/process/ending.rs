@@ -1,8 +1,5 @@
 //! How it ends: the log is whole, the record is written, then everybody is told, and last the record is on disk for good.
 
-use std::ffi::CString;
-use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,16 +10,16 @@ use super::peer::Role;
 use super::reactor::{Number, Source};
 use super::streams::Read;
 use crate::engine::runtime::Cgroups;
-use crate::engine::shim::logs::{Compression, LogStream};
+use crate::engine::shim::logs::LogStream;
 use crate::engine::shim::protocol::ShimEvent;
 use crate::engine::shim::spec::{Bundle, ExitRecord};
 use crate::engine::store;
-use crate::sys::signal::pidfd_signal;
-use crate::sys::spawn::{Streams, spawn_session};
 
 /// How long output may still come after the first process is dead. Nobody of a private pid namespace is left to write
 /// by then; elsewhere somebody may have handed the pipe to a process that is not ours to kill.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How long the log may then take to get to the disk, where the container does not wait for that.
+pub(super) const LOG_LIMIT: Duration = Duration::from_secs(10);
 /// How long whoever waits for the rest of the output may take nothing before we go.
 const LINGER_LIMIT: Duration = Duration::from_secs(600);
 /// The same for an engine with its last events.
@@ -56,9 +53,8 @@ impl Keeper {
         }
         self.reap();
         self.end_execs();
-        if let Some(log) = &mut self.log {
-            log.finish(LogStream::Stdout, finished_at);
-            log.finish(LogStream::Stderr, finished_at);
+        if !self.log_is_whole(finished_at) && Instant::now() < deadline + LOG_LIMIT {
+            return;
         }
         let exit = ExitRecord {
             code: end.code,
@@ -66,7 +62,7 @@ impl Keeper {
             oom_killed: self.count_oom_kills() > 0,
             started_at: Some(started_at),
             finished_at,
-            error: self.log.as_ref().and_then(|log| log.error()).map(str::to_owned),
+            error: self.logging.writer.as_ref().and_then(|log| log.error()).map(str::to_owned),
             decided: self.decided(),
             restarts: self.restart_count(),
         };
@@ -217,44 +213,9 @@ impl Keeper {
             // treats a container that the power loss ended. It may have removed the container by now, too.
             let _ = store::sync_record(&self.facts.exit_path);
         }
-        if is_done && let Some((pid, compression)) = self.compression.take() {
-            // Half a file helps nobody; what is not compressed now will be after the next rotation.
-            if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
-                && let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            {
-                let _ = pidfd_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
-            compression.abandon();
+        if is_done {
+            self.abandon_compression();
         }
         is_done
     }
-
-    /// Has rotated log files compressed, one at a time, by a child: it takes a tenth of a second and half a megabyte,
-    /// neither of which this loop has.
-    pub(super) fn compress_log(&mut self) {
-        let Some(log) = self.log.as_mut().filter(|log| self.compression.is_none() && log.wants_compression()) else {
-            return;
-        };
-        if let Some(compression) = log.next_compression() {
-            match spawn_compressor(&compression) {
-                Ok(pid) => self.compression = Some((pid, compression)),
-                Err(_) => log.compression_ended(&compression, false),
-            }
-        }
-    }
-
-    pub(super) fn compression_ended(&mut self, compression: &Compression, is_success: bool) {
-        if let Some(log) = &mut self.log {
-            log.compression_ended(compression, is_success);
-        }
-        self.compress_log();
-    }
-}
-
-fn spawn_compressor(compression: &Compression) -> io::Result<u32> {
-    let args: Vec<CString> = [c"boxyard", c"shim", c"--compress"].map(CString::from).into();
-    let stderr = io::stderr();
-    let streams =
-        Streams { stdin: compression.input.as_fd(), stdout: compression.output.as_fd(), stderr: stderr.as_fd() };
-    spawn_session(c"/proc/self/exe", &args, &[], streams)
 }

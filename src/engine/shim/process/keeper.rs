@@ -1,9 +1,11 @@
 //! The loop: what the shim keeps, and what it does when something happens.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,6 +16,8 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 use super::Prepared;
 use super::carrier::{self, Init};
 use super::checkup::Checkup;
+use super::ending::LOG_LIMIT;
+use super::logging::Logging;
 use super::member::{End, Ends, Member};
 use super::oom::OomWatch;
 use super::peer::{Peer, Role};
@@ -22,7 +26,6 @@ use crate::engine::network::dns;
 use crate::engine::oci::{CgroupPlan, PidNs};
 use crate::engine::runtime::external::External;
 use crate::engine::shim::health::Health;
-use crate::engine::shim::logs::{Compression, LogWriter};
 use crate::engine::shim::protocol::{Answer, Hello, Message, RunningExec, ShimEvent, encode};
 use crate::engine::shim::restart::{Asked, Restarts};
 use crate::engine::shim::spec::{self, Bundle, ExitRecord, ProcessIdentity, StdinMode};
@@ -38,7 +41,7 @@ const READ_SIZE: usize = 64 << 10;
 /// After so long without an event the shim is idle, as most are most of the time.
 const REST_AFTER: Duration = Duration::from_secs(1);
 /// An engine that lets so many bytes of replies and events lie is not coming back.
-const CONTROL_LIMIT: usize = 4 << 20;
+const CONTROL_LIMIT: u64 = 4 << 20;
 
 /// How far the container is.
 #[derive(Debug)]
@@ -73,8 +76,7 @@ pub(super) struct Keeper {
     /// Input for the first process that came before it was there.
     pub(super) early_input: Vec<u8>,
     last_number: Number,
-    pub(super) log: Option<LogWriter>,
-    pub(super) compression: Option<(u32, Compression)>,
+    pub(super) logging: Logging,
     dns: Option<dns::Server>,
     /// The network namespace, for the next run.
     pub(super) netns: Option<OwnedFd>,
@@ -104,10 +106,17 @@ pub(super) struct Facts {
     pub(super) has_foreign_pids: bool,
 }
 
+impl Facts {
+    /// A file without a name, for what an attacher does not take; it is on the disk that the log is on.
+    pub(super) fn spill_file(&self) -> io::Result<File> {
+        tempfile::tempfile_in(self.exit_path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
 impl Keeper {
     /// Takes over a container that waits, and introduces itself on `control`.
     pub(super) fn new(bundle: Bundle, prepared: Prepared, control: UnixStream) -> io::Result<Self> {
-        let Prepared { identity, signals, listener, mut init, ends, log, dns, netns, spec } = prepared;
+        let Prepared { identity, signals, listener, mut init, ends, logging, dns, netns, spec } = prepared;
         let external = carrier::external(&spec, &bundle);
         // Results of earlier runs that can't be read are not worth a start.
         let before = store::read_record(&spec.exit_path.with_file_name(Health::FILE)).ok().flatten();
@@ -135,8 +144,7 @@ impl Keeper {
             peers: HashMap::new(),
             early_input: Vec::new(),
             last_number: INIT,
-            log,
-            compression: None,
+            logging,
             dns,
             netns,
             restarts,
@@ -193,7 +201,7 @@ impl Keeper {
     fn rest(&mut self) {
         if std::mem::take(&mut self.is_warm) {
             self.buffer = vec![0; READ_SIZE];
-            if let Some(log) = &mut self.log {
+            if let Some(log) = &mut self.logging.writer {
                 log.rest();
             }
             memory::trim();
@@ -209,6 +217,7 @@ impl Keeper {
             Source::Output(number, stream) => drop(self.read_output(number, stream)),
             Source::Input(number) => self.write_input(number, ready),
             Source::Oom => self.hear_of_oom(),
+            Source::Log => self.log_is_ready(),
             Source::Dns(number) => {
                 if let (Some(dns), Ok(fd)) = (&mut self.dns, i32::try_from(number)) {
                     dns.ready(fd);
@@ -233,6 +242,7 @@ impl Keeper {
             reactor.set(Source::Connection(*number), &peer.socket, peer.interest(takes_input))?;
         }
         self.settle_members()?;
+        self.settle_log()?;
         if let Phase::Created { alone_since, .. } = &mut self.phase {
             let is_alone = !self.peers.values().any(|peer| matches!(peer.role, Role::Control { .. }));
             *alone_since = if is_alone { alone_since.or_else(|| Some(Instant::now())) } else { None };
@@ -275,9 +285,10 @@ impl Keeper {
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let Ok(pid) = u32::try_from(pid.as_raw_nonzero().get()) else { continue };
-            if let Some((_, compression)) = self.compression.take_if(|(compressor, _)| *compressor == pid) {
-                self.compression_ended(&compression, status.exit_status() == Some(0));
-            } else if let Some(end) = end_of(status) {
+            if self.logging.reaped(pid, status.exit_status() == Some(0)) {
+                continue;
+            }
+            if let Some(end) = end_of(status) {
                 self.process_ended(pid, end);
             }
         }
@@ -295,12 +306,15 @@ impl Keeper {
     fn next_timeout(&self, now: Instant) -> Option<Duration> {
         let deadline = match &self.phase {
             Phase::Created { alone_since, .. } => alone_since.map(|since| since + ABANDONED_LIMIT),
-            Phase::Ending { deadline, .. } => Some(*deadline),
+            // First the output may take its time, then the log.
+            Phase::Ending { deadline, .. } if now < *deadline => Some(*deadline),
+            Phase::Ending { deadline, .. } => Some(*deadline + LOG_LIMIT),
             Phase::Waiting { until, .. } => Some(*until),
             Phase::Over { .. } => Some(now + Duration::from_secs(1)),
             Phase::Running { .. } | Phase::Between => None,
         };
-        let own = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let first = deadline.into_iter().chain(self.next_impatience(now)).min();
+        let own = first.map(|deadline| deadline.saturating_duration_since(now));
         let dns = self.dns.as_ref().and_then(dns::Server::next_timeout);
         let probe = self.checkup.as_ref().and_then(Checkup::deadline);
         let probe = probe.map(|deadline| deadline.saturating_duration_since(now));

@@ -9,6 +9,7 @@ mod carrier;
 mod checkup;
 mod ending;
 mod keeper;
+mod logging;
 mod member;
 mod oom;
 mod outbox;
@@ -31,10 +32,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::fs::Mode;
 
 use self::keeper::Keeper;
+use self::logging::Logging;
 use self::member::{Ends, Wanted};
-use super::logs::{Compression, LogWriter};
+use super::logs::{self, Compression};
 use super::protocol::{Message, Refusal, RefusalKind, encode};
-use super::spec::{Bundle, LogDriver, ProcessIdentity, ShimSpec, StdinMode};
+use super::spec::{Bundle, ProcessIdentity, ShimSpec, StdinMode};
 use crate::engine::network::dns;
 use crate::engine::runtime::Stdio;
 use crate::engine::store;
@@ -51,6 +53,8 @@ enum Task {
     UserNamespace { of: Option<u32> },
     /// A shim's child that compresses a log: from descriptor 0 to descriptor 1.
     Compress,
+    /// A shim's child that writes a log: what comes from descriptor 0.
+    Log,
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Task> {
@@ -58,6 +62,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Task> {
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--compress" => return Some(Task::Compress),
+            "--log" => return Some(Task::Log),
             "--user-namespace" => return Some(Task::UserNamespace { of: None }),
             "--user-namespace-of" => {
                 return Some(Task::UserNamespace { of: Some(args.next()?.to_str()?.parse().ok()?) });
@@ -75,6 +80,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let outcome = match parse(args) {
         Some(Task::Keep { bundle, is_netns_given }) => keep(&bundle, is_netns_given),
         Some(Task::Compress) => compress(),
+        Some(Task::Log) => {
+            memory::stay_small();
+            io::stdin().as_fd().try_clone_to_owned().and_then(|pipe| logs::keep(File::from(pipe)))
+        }
         Some(Task::UserNamespace { of }) => super::userns::hold(of),
         None => Err(io::Error::new(io::ErrorKind::InvalidInput, "this verb is the engine's own; nobody else calls it")),
     };
@@ -121,7 +130,7 @@ struct Prepared {
     listener: UnixListener,
     init: carrier::Init,
     ends: Ends,
-    log: Option<LogWriter>,
+    logging: Logging,
     dns: Option<dns::Server>,
     netns: Option<OwnedFd>,
     spec: ShimSpec,
@@ -142,13 +151,8 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
     let listener = listen(bundle).map_err(because("listen on the shim's socket"))?;
     store::write_volatile_record(&bundle.pid(), &identity).map_err(|error| refusal(error.to_string()))?;
     trace.mark("socket, pid file");
-    let log = match spec.log.driver {
-        LogDriver::JsonFile | LogDriver::Local => Some(
-            LogWriter::open(spec.log.clone())
-                .map_err(|error| refusal(format!("open log {}: {error}", spec.log.path.display())))?,
-        ),
-        LogDriver::None => None,
-    };
+    let logging =
+        Logging::open(&spec.log).map_err(|error| refusal(format!("open log {}: {error}", spec.log.path.display())))?;
     let dns = match (&spec.dns, &netns) {
         (Some(config), Some(netns)) => {
             let bound = dns::Server::bind(netns.as_fd(), config.clone());
@@ -159,7 +163,7 @@ fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal
     trace.mark("log, resolver");
     let (stdio, ends) = stdio_of(&spec).map_err(because("make the container's pipes"))?;
     let init = carrier::create(&spec, bundle, stdio, netns.as_ref().map(AsFd::as_fd), trace)?;
-    Ok(Prepared { identity, signals, listener, init, ends, log, dns, netns, spec })
+    Ok(Prepared { identity, signals, listener, init, ends, logging, dns, netns, spec })
 }
 
 fn refusal(message: String) -> Refusal {
@@ -229,6 +233,7 @@ mod tests {
         assert_eq!(parse("--bundle /run/b"), keep(false));
         assert_eq!(parse("--bundle /run/b --netns"), keep(true));
         assert_eq!(parse("--compress"), Some(Task::Compress));
+        assert_eq!(parse("--log"), Some(Task::Log));
         assert_eq!(parse("--netns"), None);
         assert_eq!(parse("--bundle"), None);
         assert_eq!(parse("--magic"), None);

@@ -1,7 +1,7 @@
 //! The connections to a shim: those that talk, and those that became a container's streams.
 
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::outbox::Outbox;
 use super::reactor::{Interest, Number};
@@ -52,15 +52,38 @@ pub struct Attached {
     pub is_finishing: bool,
 }
 
-/// What to do with an attacher that does not keep up.
+/// What to do with an attacher that does not keep up. In either case it gets all in the end, and one that stands still does not
+/// hold the container up: what it does not take is kept in a file for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// The container waits for it, as for the reader of a pipe. For those who asked for the output before there was any: losing
-    /// part of `docker run x | y` would be worse.
+    /// The container waits for it as long as it takes something, as for the reader of a pipe. For those who asked for the
+    /// output before there was any: `docker run x | y` should not fill the disk because `y` is slow.
     Wait,
-    /// It is cut off, so that whoever just looks in can't stall a container.
-    Drop,
+    /// The container never waits for it: whoever just looks in can't slow it down.
+    Never,
 }
+
+/// What becomes of output for an attacher that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// It waits in memory.
+    Kept,
+    /// The container waits, at most until then: something has to be decided anew.
+    Waits(Instant),
+    /// It goes to a file.
+    Spilled,
+    /// The attacher is cut off: it takes nothing, and the file is as large as it may get.
+    CutOff,
+}
+
+/// How much waits for an attacher in memory, at least until it is looked at again.
+const MEMORY_LIMIT: u64 = 64 << 10;
+/// Who takes nothing for so long while more waits stands still.
+const STALL: Duration = Duration::from_millis(200);
+/// How much waits for an attacher in a file.
+const SPILL_LIMIT: u64 = 1 << 30;
+/// Who takes nothing for so long when its file is full is cut off.
+const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// What still comes from an attacher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +97,17 @@ pub enum InputState {
 }
 
 impl Attached {
-    /// How far one may fall behind: [`Patience::Wait`] makes the container wait beyond it, [`Patience::Drop`] cuts off.
-    pub fn limit(&self) -> usize {
-        match self.patience {
-            Patience::Wait => 256 << 10,
-            Patience::Drop => 1 << 20,
+    /// What becomes of more output at `now`, when `waiting` bytes wait already.
+    pub fn behind(&self, waiting: u64, now: Instant) -> Behind {
+        if waiting <= MEMORY_LIMIT {
+            return Behind::Kept;
+        }
+        let is_full = waiting > SPILL_LIMIT;
+        let until = self.last_progress + if is_full { GIVE_UP } else { STALL };
+        match (self.patience, is_full) {
+            (Patience::Wait, _) if now < until => Behind::Waits(until),
+            (_, true) => Behind::CutOff,
+            (_, false) => Behind::Spilled,
         }
     }
 
@@ -134,6 +163,37 @@ pub fn frame_header(stream: LogStream, length: usize) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_container_waits_for_the_slow_but_not_for_the_stopped() {
+        let start = Instant::now();
+        let attacher = |patience| Attached {
+            member: 0,
+            wants: Attach { stdin: false, stdout: true, stderr: true },
+            is_framed: true,
+            patience,
+            input: InputState::Ended,
+            last_progress: start,
+            is_finishing: false,
+        };
+        let check = |patience, waiting, after_ms, expected| {
+            let now = start + Duration::from_millis(after_ms);
+            assert_eq!(
+                attacher(patience).behind(waiting, now),
+                expected,
+                "{patience:?}, {waiting} after {after_ms} ms"
+            );
+        };
+        for patience in [Patience::Wait, Patience::Never] {
+            check(patience, 0, 1_000_000, Behind::Kept);
+            check(patience, 1 << 20, 300, Behind::Spilled);
+            check(patience, 2 << 30, 11_000, Behind::CutOff);
+        }
+        check(Patience::Wait, 1 << 20, 100, Behind::Waits(start + STALL));
+        check(Patience::Wait, 2 << 30, 9_000, Behind::Waits(start + GIVE_UP));
+        check(Patience::Never, 1 << 20, 0, Behind::Spilled);
+        check(Patience::Never, 2 << 30, 0, Behind::CutOff);
+    }
 
     #[test]
     fn frames_are_dockers() {

@@ -34,6 +34,8 @@ pub enum Source {
     Dns(Number),
     /// The OOM killer was at work.
     Oom,
+    /// Room in the pipe to the process that writes the log.
+    Log,
 }
 
 impl Source {
@@ -48,6 +50,7 @@ impl Source {
             Self::Input(number) => (6, number),
             Self::Dns(number) => (7, number),
             Self::Oom => (8, 0),
+            Self::Log => (9, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -64,6 +67,7 @@ impl Source {
             6 => Self::Input(number),
             7 => Self::Dns(number),
             8 => Self::Oom,
+            9 => Self::Log,
             _ => return None,
         })
     }
@@ -216,6 +220,7 @@ mod tests {
             Source::Input(1),
             Source::Dns(2),
             Source::Oom,
+            Source::Log,
         ] {
             assert_eq!(Source::from_key(source.key()), Some(source));
         }

@@ -133,7 +133,7 @@ impl Keeper {
     fn attach(&mut self, wants: Attach) -> Result<Attached, Refusal> {
         let patience = match self.phase {
             Phase::Created { .. } => Patience::Wait,
-            Phase::Running { .. } | Phase::Ending { .. } => Patience::Drop,
+            Phase::Running { .. } | Phase::Ending { .. } => Patience::Never,
             Phase::Waiting { .. } | Phase::Over { .. } | Phase::Between => {
                 return Err(state("the container is not running"));
             }

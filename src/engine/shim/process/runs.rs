@@ -109,6 +109,7 @@ impl Keeper {
         let spec: ShimSpec = store::read_record(&path)
             .map_err(|error| system(error.to_string()))?
             .ok_or_else(|| system(format!("{} is missing", path.display())))?;
+        self.logging.reopen(&spec.log).map_err(|error| system(format!("open the log: {error}")))?;
         let (stdio, ends) = stdio_of(&spec).map_err(|error| system(format!("make the container's pipes: {error}")))?;
         let netns = self.netns.as_ref().map(AsFd::as_fd);
         let init = carrier::create(&spec, &self.bundle, stdio, netns, Trace::default())?;

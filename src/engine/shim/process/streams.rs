@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::keeper::{INIT, Keeper, Phase};
 use super::member::Output;
-use super::peer::{InputState, Patience, Peer, Role, frame_header};
+use super::peer::{Behind, InputState, Peer, Role, frame_header};
 use super::reactor::{Interest, Number, Ready, Source};
 use crate::engine::shim::logs::LogStream;
 
@@ -51,7 +51,7 @@ impl Keeper {
             let _ = self.reactor.set(Source::Output(number, stream), &fd, None);
         }
         if number == INIT
-            && let Some(log) = &mut self.log
+            && let Some(log) = &mut self.logging.writer
         {
             log.finish(stream, Timestamp::now());
         }
@@ -59,15 +59,16 @@ impl Keeper {
 
     fn spread(&mut self, number: Number, stream: LogStream, bytes: &[u8]) {
         if number == INIT
-            && let Some(log) = &mut self.log
+            && let Some(log) = &mut self.logging.writer
         {
             log.write(stream, bytes, Timestamp::now());
-            self.compress_log();
+            self.logging.compress();
         }
         if self.checkup.as_mut().is_some_and(|checkup| checkup.takes(number, bytes)) {
             return;
         }
         let header = frame_header(stream, bytes.len());
+        let now = Instant::now();
         let mut broken = Vec::new();
         for (peer_number, Peer { socket, outbox, role }) in &mut self.peers {
             let Role::Attached(attached) = role else { continue };
@@ -78,13 +79,17 @@ impl Keeper {
             {
                 continue;
             }
-            let was_empty = outbox.is_empty();
-            let head: &[u8] = if attached.is_framed { &header } else { &[] };
-            let is_gone = outbox.send(&*socket, head, bytes).is_err();
-            if was_empty {
-                attached.last_progress = Instant::now();
+            if outbox.is_empty() {
+                attached.last_progress = now;
             }
-            if is_gone || (attached.patience == Patience::Drop && outbox.len() > attached.limit()) {
+            let behind = attached.behind(outbox.len(), now);
+            let is_spillable = match behind {
+                Behind::Spilled if !outbox.is_spilling() => self.facts.spill_file().map(|file| outbox.spill(file)),
+                _ => Ok(()),
+            };
+            let head: &[u8] = if attached.is_framed { &header } else { &[] };
+            let sent = is_spillable.and_then(|()| outbox.send(&*socket, head, bytes));
+            if sent.is_err() || behind == Behind::CutOff {
                 broken.push(*peer_number);
             }
         }
@@ -241,6 +246,7 @@ impl Keeper {
         for number in closing {
             self.close_input(number);
         }
+        let now = Instant::now();
         let Self { reactor, members, peers, .. } = self;
         for (number, member) in members.iter_mut() {
             if let Some(fd) = &member.stdin.fd {
@@ -252,7 +258,7 @@ impl Keeper {
                 reactor.set(Source::Input(*number), fd, interest)?;
             }
             for stream in STREAMS {
-                let must_wait = peers.values().any(|peer| makes_wait(peer, *number, stream));
+                let must_wait = peers.values().any(|peer| makes_wait(peer, *number, stream, now).is_some());
                 if let Output::Open(fd) = member.output(stream) {
                     reactor.set(Source::Output(*number, stream), fd.as_fd(), (!must_wait).then_some(Interest::READ))?;
                 }
@@ -262,13 +268,25 @@ impl Keeper {
     }
 }
 
-/// Whether `member` has to wait with its output for this attacher.
-fn makes_wait(peer: &Peer, member: Number, stream: LogStream) -> bool {
-    peer.attached().is_some_and(|attached| {
-        attached.member == member
-            && !attached.is_finishing
-            && attached.gets(stream)
-            && attached.patience == Patience::Wait
-            && peer.outbox.len() > attached.limit()
-    })
+/// Until when `member` has to wait with its output for this attacher, if it has to.
+fn makes_wait(peer: &Peer, member: Number, stream: LogStream, now: Instant) -> Option<Instant> {
+    let attached = peer.attached()?;
+    if attached.member != member || attached.is_finishing || !attached.gets(stream) {
+        return None;
+    }
+    match attached.behind(peer.outbox.len(), now) {
+        Behind::Waits(until) => Some(until),
+        Behind::Kept | Behind::Spilled | Behind::CutOff => None,
+    }
+}
+
+impl Keeper {
+    /// When to look again at an attacher that a process waits for.
+    pub(super) fn next_impatience(&self, now: Instant) -> Option<Instant> {
+        let waits = |peer: &Peer| {
+            let member = peer.attached()?.member;
+            STREAMS.into_iter().find_map(|stream| makes_wait(peer, member, stream, now))
+        };
+        self.peers.values().filter_map(waits).min()
+    }
 }
