@@ -40,6 +40,8 @@ const ABANDONED_LIMIT: Duration = Duration::from_secs(10);
 const READ_SIZE: usize = 64 << 10;
 /// After so long without an event the shim is idle, as most are most of the time.
 const REST_AFTER: Duration = Duration::from_secs(1);
+/// One that is never idle gives its memory back so often all the same.
+const REST_AT_LEAST: Duration = Duration::from_secs(10);
 /// An engine that lets so many bytes of replies and events lie is not coming back.
 const CONTROL_LIMIT: u64 = 4 << 20;
 
@@ -90,6 +92,8 @@ pub(super) struct Keeper {
     pub(super) buffer: Vec<u8>,
     /// Something happened since memory was given back.
     is_warm: bool,
+    /// When to give memory back in any case, for those that never are idle.
+    rests_at: Instant,
 }
 
 /// What remains of the spec once the container is made.
@@ -153,6 +157,7 @@ impl Keeper {
             oom_kills: 0,
             buffer: vec![0; READ_SIZE],
             is_warm: true,
+            rests_at: Instant::now() + REST_AFTER,
         };
         if let Some(listener) = &keeper.listener {
             keeper.reactor.set(Source::Listener, listener, Some(Interest::READ))?;
@@ -186,7 +191,7 @@ impl Keeper {
             let limit = self.next_timeout(Instant::now());
             let rest_after = self.is_warm.then_some(REST_AFTER);
             let ready = self.reactor.wait(limit.into_iter().chain(rest_after).min())?;
-            if ready.is_empty() {
+            if ready.is_empty() || self.rests_at <= Instant::now() {
                 self.rest();
             }
             for ready in ready {
@@ -197,13 +202,15 @@ impl Keeper {
         }
     }
 
-    /// Nothing happened for a while: gives back the memory that the last events took.
+    /// Nothing happened for a while, or very much: gives back the memory that the last events took.
     fn rest(&mut self) {
+        self.rests_at = Instant::now() + REST_AT_LEAST;
         if std::mem::take(&mut self.is_warm) {
             self.buffer = vec![0; READ_SIZE];
             if let Some(log) = &mut self.logging.writer {
                 log.rest();
             }
+            memory::forget_code();
             memory::trim();
         }
     }
