@@ -169,7 +169,7 @@ mod tests {
         let start = Instant::now();
         let attacher = |patience| Attached {
             member: 0,
-            wants: Attach { stdin: false, stdout: true, stderr: true },
+            wants: Attach { stdin: false, stdout: true, stderr: true, replay: false },
             is_framed: true,
             patience,
             input: InputState::Ended,

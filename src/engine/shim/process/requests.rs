@@ -97,7 +97,7 @@ impl Keeper {
             }
             Verb::Attach(wants) => match self.attach(wants) {
                 Ok(attached) if wants.replay => {
-                    let from = self.log.as_ref().map(LogWriter::position);
+                    let from = self.logging.writer.as_ref().map(LogWriter::position);
                     Outcome::Streams(Answer::Attached { from }, attached)
                 }
                 Ok(attached) => Outcome::Streams(Answer::Done, attached),
@@ -246,7 +246,7 @@ impl Keeper {
 
     /// Begins the stream of one who reads the log first with what is in no log yet.
     fn send_unfinished_lines(&mut self, number: Number) {
-        let (Some(log), Some(peer)) = (&self.log, self.peers.get_mut(&number)) else { return };
+        let (Some(log), Some(peer)) = (&self.logging.writer, self.peers.get_mut(&number)) else { return };
         let Role::Attached(attached) = &peer.role else { return };
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             let line = log.unfinished(stream);
