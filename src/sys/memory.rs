@@ -3,9 +3,11 @@
 //!
 //! With another C library the allocator is left alone.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::ffi::CStr;
 use std::ops::Range;
+
+/// At least that of the kernel: larger pages are multiples.
+const PAGE: usize = 64 * 1024;
 
 /// Allocations from this size on are the kernel's own pages: untouched ones cost nothing, and freed ones go at once.
 #[cfg(target_env = "gnu")]
@@ -31,69 +33,44 @@ pub fn trim() {
 }
 
 /// Lets go of this process's pages of code and constants; those that are used again come back from the page cache, each
-/// with a fault of a microsecond. Does nothing where `/proc` can't be read.
+/// with a fault of a microsecond.
 pub fn forget_code() {
-    let Ok(maps) = File::open("/proc/self/smaps") else { return };
-    // Collected first: whatever is mapped anew meanwhile is not in it.
-    let clean = clean_mappings(BufReader::with_capacity(4096, maps));
-    for Range { start, end } in clean {
+    let mut segments: Vec<Range<usize>> = Vec::new();
+    // SAFETY: dl_iterate_phdr(3) calls `collect` with what it promises there and with our pointer, which outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut segments).cast()) };
+    for Range { start, end } in segments {
         let start = std::ptr::without_provenance_mut::<libc::c_void>(start);
-        // SAFETY: the range is one mapping of a file that can't be written and of which no page is our own copy, see
-        // `clean_mappings`: what is read there next is the same text again. Nothing unmaps it meanwhile, as libraries stay for good.
+        // SAFETY: the range is within a segment that is mapped from a file without write permission, so that what is read there
+        // next is the same text again. Libraries stay for good.
         unsafe { libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED) };
     }
 }
 
-/// The mappings in `smaps` (proc_pid_smaps(5)) that are of files, can't be written, and are as they are in the file: a
-/// relocated table is not, nor code with a breakpoint.
-fn clean_mappings(smaps: impl BufRead) -> Vec<Range<usize>> {
-    let mut clean = Vec::new();
-    let mut current = None;
-    for line in smaps.lines().map_while(Result::ok) {
-        if let Some(mapping) = file_mapping(&line) {
-            current = mapping;
-        } else if line.strip_prefix("Anonymous:").is_some_and(|size| size.trim() == "0 kB") {
-            clean.extend(current.take());
+/// Adds the segments of one object that can't be written; what the loader relocates is never in one of those.
+unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _: libc::size_t, into: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `forget_code` passed this function and its own vector, which nobody else uses meanwhile.
+    let (info, segments) = unsafe { (&*info, &mut *into.cast::<Vec<Range<usize>>>()) };
+    // SAFETY: the loader says where the object's headers are and how many.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    // SAFETY: a string, as the loader promises, or null.
+    let is_kernels =
+        !info.dlpi_name.is_null() && unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes().starts_with(b"linux-");
+    let base = usize::try_from(info.dlpi_addr).unwrap_or_default();
+    let is_clean = |header: &&libc::Elf64_Phdr| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0;
+    for header in headers.iter().filter(is_clean).filter(|_| !is_kernels) {
+        let number = |value: u64| usize::try_from(value).unwrap_or_default();
+        let start = base + number(header.p_vaddr);
+        // Only whole pages: the others may be shared with a neighbour.
+        let pages = start.next_multiple_of(PAGE)..(start + number(header.p_memsz)) / PAGE * PAGE;
+        if !pages.is_empty() {
+            segments.push(pages);
         }
     }
-    clean
-}
-
-/// What the first line of a mapping says: `None` for other lines, and `Some(None)` where it is no such mapping.
-fn file_mapping(line: &str) -> Option<Option<Range<usize>>> {
-    let mut words = line.split_ascii_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    let number = |text| usize::from_str_radix(text, 16).ok();
-    let range = number(start)?..number(end)?;
-    let permissions = words.next()?;
-    let inode = words.nth(2)?;
-    let is_wanted = permissions.starts_with('r') && !permissions.contains('w') && permissions.ends_with('p');
-    Some((is_wanted && inode != "0").then_some(range))
+    0
 }
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn only_files_as_they_are_on_disk_are_forgotten() {
-        let smaps = "\
-1000-2000 r-xp 00001000 00:2a 77                         /usr/bin/boxyard
-Size:                  4 kB
-Anonymous:             0 kB
-VmFlags: rd ex mr mw me sd
-2000-3000 r--p 00002000 00:2a 77                         /usr/bin/boxyard
-Anonymous:             4 kB
-3000-4000 rw-p 00003000 00:2a 77                         /usr/bin/boxyard
-Anonymous:             0 kB
-4000-5000 r-xp 00000000 00:00 0                          [vdso]
-Anonymous:             0 kB
-5000-6000 r--s 00000000 00:2a 78                         /dev/shm/x
-Anonymous:             0 kB
-6000-7000 r--p 00000000 00:2a 79                         /usr/lib/libc.so.6
-Anonymous:             0 kB
-";
-        assert_eq!(super::clean_mappings(smaps.as_bytes()), [0x1000..0x2000, 0x6000..0x7000]);
-    }
-
     #[test]
     fn code_goes_on_after_it_was_forgotten() {
         let words: Vec<String> = (0..100).map(|number| format!("{number}")).collect();
