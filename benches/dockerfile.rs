@@ -8,7 +8,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use boxyard::dockerfile::parse;
+use boxyard::dockerfile::fmt::{Style, format};
+use boxyard::dockerfile::{parse, parse_without_lint};
 
 const LINES: usize = 10_000;
 const RUNS: usize = 50;
@@ -48,7 +49,8 @@ CMD [\"serve\"]
 ";
     let mut text = String::from("# syntax=docker/dockerfile:1\n");
     let mut count = 0;
-    while text.lines().count() < LINES {
+    let lines = stage.lines().count();
+    while count * lines < LINES {
         text.push_str(&stage.replace("NAME", &count.to_string()));
         count += 1;
     }
@@ -69,9 +71,11 @@ fn measure(name: &str, mut work: impl FnMut()) {
 
 fn main() {
     let text = sample();
-    let parsed = parse(&text);
+    let parsed = parse_without_lint(&text);
     assert_eq!(parsed.first_error(), None);
     println!("{} lines, {} instructions, {} bytes", text.lines().count(), parsed.file.instructions.len(), text.len());
-    measure("parse", || drop(black_box(parse(black_box(&text)))));
+    measure("parse", || drop(black_box(parse_without_lint(black_box(&text)))));
+    measure("and lint", || drop(black_box(parse(black_box(&text)))));
     measure("print", || drop(black_box(parsed.file.to_string())));
+    measure("format", || drop(black_box(format(black_box(&text), Style::default()))));
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::fmt::Fmt;
 use super::verb::Verb;
 
 /// A full-screen terminal workbench for containers that brings its own engine.
@@ -62,6 +63,8 @@ pub enum Role {
     Serve(Serve),
     /// Open the screen on a small living scene, made from nothing but this host's own programs
     Demo(Demo),
+    /// Bring Dockerfiles into one layout, without changing what they mean
+    Fmt(Fmt),
     /// Print a completion script for a shell
     Completion {
         /// For which shell

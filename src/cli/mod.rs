@@ -8,6 +8,7 @@ mod build;
 mod create;
 pub mod demo;
 mod filters;
+mod fmt;
 mod images;
 mod lifecycle;
 mod lists;
@@ -21,5 +22,6 @@ mod verb;
 mod words;
 
 pub use arguments::{Arguments, Demo, Role, Roots, Serve, print_completion};
+pub use fmt::{Fmt, format_files};
 pub use verb::{Verb, perform};
 pub use words::causes;

@@ -1,7 +1,9 @@
 //! What could stand at the cursor: instructions, flags, stages, variables.
 
-use super::ast::{Body, Dockerfile, Instruction};
+use super::ast::Dockerfile;
 use super::keyword::{self, KEYWORDS};
+use super::mount::{self, MountKind, Sharing};
+use super::scope::{Origin, Scope};
 
 /// Something that could stand at the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +29,18 @@ pub fn complete(file: &Dockerfile, line_number: usize, line: &str, column: usize
     }
     let keyword = before.split_whitespace().next().unwrap_or_default();
     if let Some(flag) = word.strip_prefix("--") {
-        return match flag.strip_prefix("from=") {
-            Some(stage) => (stage.len(), stages(file, line_number, stage)),
+        return match flag.split_once('=') {
+            Some(("from", stage)) => (stage.len(), stages(file, line_number, stage)),
+            Some(("mount", typed)) => mount(typed),
+            Some((flag, typed)) => (typed.len(), values(keyword, flag, typed)),
             None => (word.len(), flags(keyword, flag)),
         };
     }
     if keyword.eq_ignore_ascii_case("FROM") {
         return (word.len(), stages(file, line_number, word));
+    }
+    if keyword.eq_ignore_ascii_case("ARG") && !word.contains('=') {
+        return (word.len(), globals(file, line_number, word));
     }
     (0, Vec::new())
 }
@@ -62,6 +69,17 @@ fn flags(keyword: &str, typed: &str) -> Vec<Completion> {
         .collect()
 }
 
+fn values(keyword: &str, flag: &str, typed: &str) -> Vec<Completion> {
+    let known: &[&str] = match (keyword.to_ascii_uppercase().as_str(), flag) {
+        ("RUN", "network") => &["default", "host", "none"],
+        ("RUN", "security") => &["insecure", "sandbox"],
+        ("FROM", "platform") => &["$BUILDPLATFORM", "$TARGETPLATFORM", "linux/amd64", "linux/arm64"],
+        _ => &[],
+    };
+    let fitting = known.iter().filter(|word| word.starts_with(typed));
+    fitting.map(|word| Completion { insert: (*word).to_owned(), help: format!("a value of --{flag}") }).collect()
+}
+
 fn stages(file: &Dockerfile, line: usize, typed: &str) -> Vec<Completion> {
     file.stages
         .iter()
@@ -81,28 +99,46 @@ fn variable_at(word: &str) -> Option<(usize, &str)> {
 }
 
 fn variables(file: &Dockerfile, line: usize, typed: &str) -> Vec<Completion> {
-    let mut names: Vec<(String, &str)> = Vec::new();
-    let stage = file.stages.iter().rev().find(|stage| stage.lines.first <= line);
-    let visible: Vec<&Instruction> = match stage {
-        Some(stage) => file.stage_instructions(stage).iter().filter(|it| it.lines.last < line).collect(),
-        None => file.preamble().iter().collect(),
-    };
-    for instruction in visible {
-        match &instruction.body {
-            Body::Arg(declarations) => {
-                names.extend(declarations.iter().map(|it| (it.name.clone(), "a build argument")));
-            }
-            Body::Env(pairs) => names.extend(pairs.iter().map(|it| (it.key.clone(), "an environment variable"))),
-            _ => {}
+    let names = Scope::at(file, line).names.into_iter();
+    names
+        .filter(|(name, _)| name.starts_with(typed))
+        .map(|(insert, origin)| Completion { insert, help: origin.help().to_owned() })
+        .collect()
+}
+
+/// What an ARG of a stage can bring in: global arguments and what tells the platforms.
+fn globals(file: &Dockerfile, line: usize, typed: &str) -> Vec<Completion> {
+    let is_in_stage = file.stages.iter().any(|stage| stage.lines.first < line);
+    let names = Scope::global(file, line).names.into_iter().filter(|_| is_in_stage);
+    names
+        .filter(|(name, _)| name.starts_with(typed))
+        .map(|(insert, origin)| Completion { insert, help: origin.help().to_owned() })
+        .collect()
+}
+
+impl Origin {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Platform => "tells a platform of the build",
+            Self::Global => "an argument from before the first FROM",
+            Self::Argument => "a build argument",
+            Self::Environment => "an environment variable",
         }
     }
-    names.sort();
-    names.dedup_by(|a, b| a.0 == b.0);
-    names
-        .into_iter()
-        .filter(|(name, _)| name.starts_with(typed))
-        .map(|(insert, help)| Completion { insert, help: help.to_owned() })
-        .collect()
+}
+
+/// The keys, types and sharings of a `--mount`.
+fn mount(typed: &str) -> (usize, Vec<Completion>) {
+    let field = typed.rsplit(',').next().unwrap_or_default();
+    let words: Vec<(String, &str)> = match field.split_once('=') {
+        Some(("type", _)) => MountKind::names().map(|name| (name.to_owned(), "a type of mount")).collect(),
+        Some(("sharing", _)) => Sharing::names().map(|name| (name.to_owned(), "who may use it at a time")).collect(),
+        Some(_) => Vec::new(),
+        None => mount::KEYS.iter().map(|key| (format!("{key}="), "a key of a mount")).collect(),
+    };
+    let typed = field.split_once('=').map_or(field, |(_, value)| value);
+    let fitting = words.into_iter().filter(|(word, _)| word.starts_with(typed));
+    (typed.len(), fitting.map(|(insert, help)| Completion { insert, help: help.to_owned() }).collect())
 }
 
 #[cfg(test)]
@@ -132,6 +168,11 @@ mod tests {
             at_bar("FROM a\nENV HOST=x HOME=y\nRUN echo ${HO|}"),
             (2, vec!["HOME".to_owned(), "HOST".to_owned()])
         );
+        assert_eq!(at_bar("ARG VERSION=1\nFROM a\nARG VER|"), (3, vec!["VERSION".to_owned()]));
+        assert_eq!(at_bar("FROM a\nARG TARGETA|"), (7, vec!["TARGETARCH".to_owned()]));
+        assert_eq!(at_bar("FROM a\nRUN --mount=type=ca|"), (2, vec!["cache".to_owned()]));
+        assert_eq!(at_bar("FROM a\nRUN --mount=type=cache,sha|"), (3, vec!["sharing=".to_owned()]));
+        assert_eq!(at_bar("FROM a\nRUN --network=h|"), (1, vec!["host".to_owned()]));
         assert_eq!(at_bar("FROM a\nRUN x \\\n  EN|").1, Vec::<String>::new());
     }
 }

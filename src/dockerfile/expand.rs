@@ -475,76 +475,6 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_escapes() {
-        check(&[
-            ("hello", Some("hello")),
-            ("he'll'o", Some("hello")),
-            ("he'llo", None),
-            (r"he\'llo", Some("he'llo")),
-            (r"he\\'llo", None),
-            (r"abc\tdef", Some("abctdef")),
-            (r#""abc\tdef""#, Some(r"abc\tdef")),
-            (r#""abc\\tdef""#, Some(r"abc\tdef")),
-            (r"'abc\tdef'", Some(r"abc\tdef")),
-            (r"hello\", Some("hello")),
-            (r"hello\\", Some(r"hello\")),
-            (r#""hello"#, None),
-            (r#""hello\""#, None),
-            (r#""hel'lo""#, Some("hel'lo")),
-            (r"'hello\'", Some(r"hello\")),
-            (r"'hello\\there'", Some(r"hello\\there")),
-            (r#""''""#, Some("''")),
-            (r#"'"hello"'"#, Some(r#""hello""#)),
-            ("안'녕'하세요", Some("안녕하세요")),
-            ("안'녕하세요", None),
-            (r"안녕\t하세요", Some("안녕t하세요")),
-        ]);
-    }
-
-    #[test]
-    fn plain_variables() {
-        check(&[
-            ("$.", Some("$.")),
-            ("he$1x", Some("hex")),
-            ("he$.x", Some("he$.x")),
-            ("he$pwd.", Some("he.")),
-            ("he$PWD", Some("he/home")),
-            (r"he\$PWD", Some("he$PWD")),
-            (r"he\\$PWD", Some(r"he\/home")),
-            (r#""he\$PWD""#, Some("he$PWD")),
-            (r#""he\\$PWD""#, Some(r"he\/home")),
-            (r"\${}aaa", Some("${}aaa")),
-            ("${}", None),
-            ("he${}xx", None),
-            ("he${hi}xx", Some("hexx")),
-            ("he${PWD}", Some("he/home")),
-            ("he${.}", None),
-            ("'he${XX}'", Some("he${XX}")),
-            (r#""he'$PWD'""#, Some("he'/home'")),
-            ("he${PWD", None),
-            ("$KOREAN", Some("한국어")),
-            ("${{aaa}", None),
-            ("${aaa}}", Some("}")),
-            ("${:}", None),
-            ("${:-bbb}", None),
-        ]);
-    }
-
-    #[test]
-    fn the_shells_own_parameters_are_never_set() {
-        for parameter in ["1", "9", "999", "001", "@", "*", "#", "?", "-", "$", "!", "0"] {
-            check(&[
-                (&format!("${parameter}"), Some("")),
-                (&format!("${parameter}aaa"), Some("aaa")),
-                (&format!("${{{parameter}}}aaa"), Some("aaa")),
-                (&format!("${{{parameter}:+bbb}}"), Some("")),
-                (&format!("${{{parameter}:-bbb}}aaa"), Some("bbbaaa")),
-            ]);
-        }
-        check(&[("$@@@", Some("@@"))]);
-    }
-
-    #[test]
     fn defaults_alternatives_and_demands() {
         check(&[
             ("he${XXX:-000}xx", Some("he000xx")),
@@ -590,34 +520,6 @@ mod tests {
             ("${STAR//\\?/!}", Some("x*y!z")),
             ("${XXX#a}", Some("")),
         ]);
-    }
-
-    #[test]
-    fn words_split_at_unquoted_blanks() {
-        let space: BTreeMap<_, _> = [("space", "abc  def"), ("leading", "  ab c"), ("trailing", "ab c   ")]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let cases: &[(&str, &[&str])] = &[
-            ("hello${hi}bye", &["hellobye"]),
-            ("hello${space}bye", &["helloabc", "defbye"]),
-            (r#"hello"${space}"bye"#, &["helloabc  defbye"]),
-            (r#"hello "${space}"bye"#, &["hello", "abc  defbye"]),
-            ("hello${leading}def", &["hello", "ab", "cdef"]),
-            (r#"hello"${leading}" def"#, &["hello  ab c", "def"]),
-            ("hello${trailing}d", &["helloab", "c", "d"]),
-            (r#"hel"lo${trailing}""#, &["helloab c   "]),
-            (r#"hello" there  ""#, &["hello there  "]),
-            ("hello     there", &["hello", "there"]),
-            (r"hello\ there", &["hello there"]),
-            (r#"hello\" there"#, &[r#"hello""#, "there"]),
-            (r#"hello"\\there""#, &[r"hello\there"]),
-            ("hello'$there'", &["hello$there"]),
-        ];
-        for (word, expected) in cases {
-            assert_eq!(words(word, &space, Escape::Backslash).unwrap(), *expected, "{word}");
-        }
-        assert!(words(r#"hello" there"#, &space, Escape::Backslash).is_err());
     }
 
     #[test]

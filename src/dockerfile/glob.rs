@@ -9,7 +9,16 @@ pub struct BadPattern;
 
 /// A compiled pattern. `*` and `?` never match a slash; `[a-z]`, `[^a]` and `\` are as in Go.
 #[derive(Debug, Clone)]
-pub struct Pattern(Regex);
+pub struct Pattern(Matcher);
+
+/// The cheapest way to tell whether a path matches.
+#[derive(Debug, Clone)]
+enum Matcher {
+    Exact(String),
+    Prefix(String),
+    Suffix(String),
+    Regex(Regex),
+}
 
 impl Pattern {
     /// Compiles a pattern of `filepath.Match`, which COPY and ADD use for their sources.
@@ -17,7 +26,7 @@ impl Pattern {
     /// # Errors
     /// [`BadPattern`]: an open `[`, a lone `\` at the end.
     pub fn file(pattern: &str) -> Result<Self, BadPattern> {
-        Self::compile(pattern, Stars::Single)
+        compile(pattern, Stars::Single).map(|(regex, _)| regex).and_then(regex).map(Self)
     }
 
     /// Compiles a pattern of an ignore file: as [`Pattern::file`], and `**` matches any number of folders.
@@ -25,34 +34,85 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::file`].
     pub fn ignore(pattern: &str) -> Result<Self, BadPattern> {
-        Self::compile(pattern, Stars::Double)
+        let (compiled, shape) = compile(pattern, Stars::Double)?;
+        Ok(Self(match shape {
+            Shape::Exact => Matcher::Exact(pattern.to_owned()),
+            Shape::Prefix => Matcher::Prefix(pattern.trim_end_matches('*').to_owned()),
+            Shape::Suffix => Matcher::Suffix(pattern.trim_start_matches('*').to_owned()),
+            Shape::Other => regex(compiled)?,
+        }))
     }
 
     /// Whether the whole of `path` matches.
     pub fn matches(&self, path: &str) -> bool {
-        self.0.is_match(path)
-    }
-
-    fn compile(pattern: &str, stars: Stars) -> Result<Self, BadPattern> {
-        let mut regex = String::from("(?s)^");
-        let mut chars = pattern.chars().peekable();
-        while let Some(next) = chars.next() {
-            match next {
-                '*' if stars == Stars::Double && chars.next_if_eq(&'*').is_some() => {
-                    // `**/` also stands for no folder at all.
-                    let _ = chars.next_if_eq(&'/');
-                    regex.push_str(if chars.peek().is_none() { ".*" } else { "(.*/)?" });
-                }
-                '*' => regex.push_str("[^/]*"),
-                '?' => regex.push_str("[^/]"),
-                '\\' => push_literal(&mut regex, chars.next().ok_or(BadPattern)?),
-                '[' => class(&mut chars, &mut regex)?,
-                other => push_literal(&mut regex, other),
-            }
+        match &self.0 {
+            Matcher::Exact(text) => path == text,
+            Matcher::Prefix(text) => path.starts_with(text),
+            // `**/x` is also `x` itself, and `**x` whatever ends in x: moby's matcher has it so.
+            Matcher::Suffix(text) => path.ends_with(text) || text.strip_prefix('/') == Some(path),
+            Matcher::Regex(regex) => regex.is_match(path),
         }
-        regex.push('$');
-        Regex::new(&regex).map(Self).map_err(|_| BadPattern)
     }
+}
+
+fn regex(pattern: String) -> Result<Matcher, BadPattern> {
+    Regex::new(&pattern).map(Matcher::Regex).map_err(|_| BadPattern)
+}
+
+/// What a pattern consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Letters alone.
+    Exact,
+    /// Letters, then `**`.
+    Prefix,
+    /// `**`, then letters.
+    Suffix,
+    /// Anything.
+    Other,
+}
+
+/// The pattern as a regular expression.
+fn compile(pattern: &str, stars: Stars) -> Result<(String, Shape), BadPattern> {
+    let mut regex = String::from("(?s)^");
+    let mut shape = Shape::Exact;
+    let mut chars = pattern.chars().peekable();
+    let mut is_first = true;
+    while let Some(next) = chars.next() {
+        let at_start = std::mem::take(&mut is_first);
+        match next {
+            '*' if stars == Stars::Double && chars.next_if_eq(&'*').is_some() => {
+                // `**/` also stands for no folder at all.
+                let had_slash = chars.next_if_eq(&'/').is_some();
+                let is_last = chars.peek().is_none();
+                regex.push_str(if is_last { ".*" } else { "(.*/)?" });
+                shape = match (at_start, shape, is_last) {
+                    (true, _, false) => Shape::Suffix,
+                    (false, Shape::Exact, true) if !had_slash => Shape::Prefix,
+                    _ => Shape::Other,
+                };
+            }
+            '*' => {
+                regex.push_str("[^/]*");
+                shape = Shape::Other;
+            }
+            '?' => {
+                regex.push_str("[^/]");
+                shape = Shape::Other;
+            }
+            '\\' => {
+                push_literal(&mut regex, chars.next().ok_or(BadPattern)?);
+                shape = Shape::Other;
+            }
+            '[' => {
+                class(&mut chars, &mut regex, stars)?;
+                shape = Shape::Other;
+            }
+            other => push_literal(&mut regex, other),
+        }
+    }
+    regex.push('$');
+    Ok((regex, shape))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +125,12 @@ fn push_literal(regex: &mut String, literal: char) {
     regex.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4])));
 }
 
-/// A class like `[a-z]` or `[^a]`, after its `[`. It never matches a slash.
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, regex: &mut String) -> Result<(), BadPattern> {
+/// A class like `[a-z]` or `[^a]`, after its `[`. In Go's own patterns it never matches a slash; in ignore rules it may.
+fn class(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    regex: &mut String,
+    stars: Stars,
+) -> Result<(), BadPattern> {
     let negated = chars.next_if_eq(&'^').is_some();
     let mut members = String::new();
     let mut is_first = true;
@@ -95,6 +159,8 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, regex: &mut Strin
         }
     }
     match (negated, members.is_empty()) {
+        (true, false) if stars == Stars::Double => regex.push_str(&format!("[^{members}]")),
+        (false, false) if stars == Stars::Double => regex.push_str(&format!("[{members}]")),
         (true, _) => regex.push_str(&format!("[^/{members}]")),
         (false, true) => regex.push_str(r"[^\s\S]"),
         (false, false) => regex.push_str(&format!("[{members}&&[^/]]")),

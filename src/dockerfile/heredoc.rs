@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(names("COPY [\"<<EOF\", \"/x\"]"), Vec::<String>::new());
         assert_eq!(names("RUN --network=none [\"echo\", \"<<EOF\"]"), Vec::<String>::new());
         let twice = marks("RUN echo \"<<A\" <<A", Escape::Backslash);
-        assert_eq!(twice.iter().map(|mark| mark.range.clone()).collect::<Vec<_>>(), [15..18]);
+        assert_eq!(twice.iter().map(|mark| (mark.range.start, mark.range.end)).collect::<Vec<_>>(), [(15, 18)]);
     }
 
     #[test]

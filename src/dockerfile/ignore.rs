@@ -115,7 +115,14 @@ mod tests {
         check("a/**/z", &["a/z", "a/b/c/z"], &["z"]);
         check("dir?/*", &["dir1/a"], &["dir/a"]);
         check("node_modules", &["node_modules/a/b.js"], &["x/node_modules/a"]);
-        check("**/.git", &[".git", "a/.git/config"], &["git"]);
+        check("**/.git", &[".git", "a/.git/config"], &["git", "a.git"]);
+        check("**foo", &["foo", "afoo", "a/bfoo/c"], &["foob"]);
+        check("abc**", &["abc", "abcd/e"], &["ab"]);
+        check("**/a*b**", &["ab", "x/axbc/d"], &["ba"]);
+        check("a[^b]c", &["axc", "a/c"], &["abc"]);
+        check("a\\*b", &["a*b"], &["axb"]);
+        check("a.b+c(d){e}|$^", &["a.b+c(d){e}|$^"], &["axb+c(d){e}|$^"]);
+        check("../x\n/\n.", &[], &["x"]);
     }
 
     #[test]

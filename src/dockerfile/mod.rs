@@ -25,6 +25,7 @@ pub mod mount;
 mod parser;
 mod pieces;
 mod predefined;
+pub mod scope;
 mod shell_pattern;
 mod suggest;
 mod words;
@@ -39,9 +40,9 @@ pub use ast::{
 pub use diagnostic::{Diagnostic, Severity, Suggestion};
 pub use directive::detect_syntax;
 pub use lint::{RULES, Rule, rule};
-pub use parser::parse;
+pub use parser::{parse, parse_without_lint};
 pub use pieces::{Piece, PieceKind};
-pub use predefined::PROXY_ARGS;
+pub use predefined::{BUILDER_ARGS, PLATFORM_ARGS, PROXY_ARGS};
 
 /// A parsed Dockerfile and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Default)]

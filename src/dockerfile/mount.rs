@@ -33,6 +33,11 @@ impl MountKind {
         ("ssh", Self::Ssh),
     ];
 
+    /// The names of all types.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|(name, _)| *name)
+    }
+
     /// Its name, as `type=` takes it.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("bind", |(name, _)| name)
@@ -54,6 +59,11 @@ pub enum Sharing {
 impl Sharing {
     const ALL: [(&'static str, Self); 3] =
         [("shared", Self::Shared), ("private", Self::Private), ("locked", Self::Locked)];
+
+    /// The names of all sharings.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|(name, _)| *name)
+    }
 
     /// Its name, as `sharing=` takes it.
     pub fn name(self) -> &'static str {

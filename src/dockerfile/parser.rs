@@ -21,6 +21,24 @@ use super::logical::{logical_lines, physical_lines};
 /// assert_eq!(parsed.file.instructions.len(), 3);
 /// ```
 pub fn parse(text: &str) -> Parsed {
+    let (mut parsed, notes) = read(text);
+    lint::lint(text, &parsed.file, &notes, &mut parsed.diagnostics);
+    sort(&mut parsed);
+    parsed
+}
+
+/// As [`parse`], without lint: the diagnostics are the language's errors alone.
+pub fn parse_without_lint(text: &str) -> Parsed {
+    let (mut parsed, _) = read(text);
+    sort(&mut parsed);
+    parsed
+}
+
+fn sort(parsed: &mut Parsed) {
+    parsed.diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, std::cmp::Reverse(diagnostic.severity)));
+}
+
+fn read(text: &str) -> (Parsed, lint::Notes) {
     let lines = physical_lines(text);
     let (directives, escape, mut diagnostics) = directives(&lines);
     let logical = logical_lines(text, &lines, escape);
@@ -44,9 +62,7 @@ pub fn parse(text: &str) -> Parsed {
         });
     }
     let file = Dockerfile { directives, escape, instructions, stages, source: text.to_owned() };
-    lint::lint(text, &file, &notes, &mut diagnostics);
-    diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, std::cmp::Reverse(diagnostic.severity)));
-    Parsed { file, diagnostics }
+    (Parsed { file, diagnostics }, notes)
 }
 
 fn stages(instructions: &[Instruction]) -> Vec<Stage> {

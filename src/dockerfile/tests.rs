@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod expansion;
 mod round_trip;
 
 /// The body of the only instruction after `FROM x`.

@@ -29,6 +29,7 @@ pub fn play(arguments: Arguments) -> ExitCode {
         Some(Role::Serve(serve)) => serve::play(&arguments.roots, serve),
         Some(Role::Demo(demo)) => demo::play(&arguments, demo),
         Some(Role::Verb(verb)) => verbs::play(&arguments, verb),
+        Some(Role::Fmt(fmt)) => boxyard::cli::format_files(fmt),
         Some(Role::Completion { shell }) => {
             boxyard::cli::print_completion(*shell);
             Ok(ExitCode::SUCCESS)

@@ -14,7 +14,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
-use super::{Diagnostic, Parsed, Severity, parse, rule};
+use super::{Diagnostic, parse_without_lint};
 
 pub use diff::unified_diff;
 pub use meaning::same_meaning;
@@ -48,19 +48,14 @@ impl Default for Style {
 /// );
 /// ```
 pub fn format(text: &str, style: Style) -> Result<String, Box<Diagnostic>> {
-    let parsed = parse(text);
-    if let Some(error) = syntax_error(&parsed) {
+    let parsed = parse_without_lint(text);
+    if let Some(error) = parsed.diagnostics.first() {
         return Err(Box::new(error.clone()));
     }
     let laid_out = layout::lay_out(&parsed.file, style);
-    let again = parse(&laid_out);
-    if syntax_error(&again).is_some() || !same_meaning(&parsed.file, &again.file) {
+    let again = parse_without_lint(&laid_out);
+    if !again.diagnostics.is_empty() || !same_meaning(&parsed.file, &again.file) {
         return Ok(text.to_owned());
     }
     Ok(laid_out)
-}
-
-/// The first error of the language; `# check=error=true` makes lint warnings errors too, which do not count here.
-fn syntax_error(parsed: &Parsed) -> Option<&Diagnostic> {
-    parsed.diagnostics.iter().find(|it| it.severity == Severity::Error && rule(it.code).is_none())
 }

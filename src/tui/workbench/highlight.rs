@@ -1,11 +1,11 @@
 //! Colours of a Dockerfile line by line, from the parsed tree and the words themselves.
 //!
-//! The parser knows where instructions, flags and heredocs are; within a line this file only tells quotes, variables,
-//! comments and shell operators apart. So a line costs what it is long, and colours come from the theme like all others.
+//! The parser knows where keywords, flags, keys, JSON strings and heredocs are; between them this file only tells
+//! quotes, variables, comments and shell operators apart. So a line costs what it is long, and colours come from the theme like all others.
 
 use std::ops::Range;
 
-use crate::dockerfile::{Dockerfile, Instruction};
+use crate::dockerfile::{Dockerfile, Instruction, Role, Span};
 
 /// What a piece of a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,14 @@ pub fn pieces(file: &Dockerfile, line: &str, start: usize, number: usize) -> Vec
         }
     }
     let Some(instruction) = file.at_line(number) else { return Vec::new() };
-    let mut pieces = fixed_pieces(instruction, line, start);
-    let from = pieces.last().map_or(0, |(range, _)| range.end);
-    words(line, from, &mut pieces);
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    for (range, syntax) in fixed_pieces(instruction, line, start) {
+        words(line, at..range.start, &mut pieces);
+        at = range.end;
+        pieces.push((range, syntax));
+    }
+    words(line, at..line.len(), &mut pieces);
     pieces
 }
 
@@ -51,38 +56,34 @@ fn in_heredoc(instruction: &Instruction, byte: usize) -> bool {
     instruction.heredocs.iter().any(|heredoc| (heredoc.span.start..heredoc.span.end).contains(&byte))
 }
 
-/// What the tree places on this line: keyword, flags, and in FROM the image and AS.
+/// What the tree places on this line.
 fn fixed_pieces(instruction: &Instruction, line: &str, start: usize) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut place = |span: crate::dockerfile::Span, syntax| {
+    let here = |span: Span| {
         let is_here = span.start >= start && span.end <= start + line.len() && span.start < span.end;
-        if is_here {
-            pieces.push((span.start - start..span.end - start, syntax));
-        }
+        is_here.then(|| span.start - start..span.end - start)
     };
-    place(instruction.keyword_span, Syntax::Keyword);
-    for flag in &instruction.flags {
-        place(flag.span, Syntax::Flag);
-    }
-    if let crate::dockerfile::Body::From(base) = &instruction.body {
-        place(base.image_span, Syntax::Image);
-        if let Some(name) = base.name_span {
-            // AS stands between the image and the name.
-            let between = line.get(base.image_span.end.saturating_sub(start)..name.start.saturating_sub(start));
-            if let Some(offset) = between.and_then(|text| text.to_ascii_uppercase().find("AS")) {
-                let keyword = base.image_span.end + offset;
-                place(crate::dockerfile::Span::new(keyword, keyword + 2), Syntax::Keyword);
-            }
-            place(name, Syntax::Image);
-        }
-    }
+    let flags = instruction.flags.iter().map(|flag| (flag.span, Syntax::Flag));
+    let parts = instruction.parts.iter().filter_map(|part| {
+        let syntax = match part.role {
+            Role::Keyword | Role::Subkeyword => Syntax::Keyword,
+            Role::Image | Role::StageName => Syntax::Image,
+            Role::Text => Syntax::String,
+            Role::Key => Syntax::Variable,
+            Role::HeredocMark | Role::HeredocEnd => Syntax::Operator,
+            _ => return None,
+        };
+        Some((part.span, syntax))
+    });
+    let mut pieces: Vec<Piece> =
+        flags.chain(parts).filter_map(|(span, syntax)| here(span).map(|range| (range, syntax))).collect();
     pieces.sort_by_key(|(range, _)| range.start);
     pieces
 }
 
-/// Tells quotes, variables, options and operators apart from byte `from` on.
-fn words(line: &str, from: usize, pieces: &mut Vec<Piece>) {
-    let mut chars = line.char_indices().skip_while(|(at, _)| *at < from).peekable();
+/// Tells quotes, variables, options and operators apart among some bytes of a line.
+fn words(line: &str, bytes: Range<usize>, pieces: &mut Vec<Piece>) {
+    let Some(line) = line.get(..bytes.end) else { return };
+    let mut chars = line.char_indices().skip_while(|(at, _)| *at < bytes.start).peekable();
     let mut is_word_start = true;
     while let Some((at, c)) = chars.next() {
         let rest = line.get(at..).unwrap_or_default();
@@ -163,6 +164,23 @@ mod tests {
                 &["Keyword:COPY", "Flag:--from=base", "String:\"a b\"", "Variable:$HOME"],
                 &["Keyword:RUN", "Option:-y", "Operator:&&", "Operator:\\"],
                 &[],
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_json_strings_and_heredocs_are_the_parsers() {
+        check(
+            "FROM x\nENV A=$B \\\n  C=d\nCMD [\"a\", \"$b\"]\nRUN cat <<E\n# $v\nE\nHEALTHCHECK CMD a",
+            &[
+                &["Keyword:FROM", "Image:x"],
+                &["Keyword:ENV", "Variable:A", "Variable:$B", "Operator:\\"],
+                &["Variable:C"],
+                &["Keyword:CMD", "String:\"a\"", "String:\"$b\""],
+                &["Keyword:RUN", "Operator:<<E"],
+                &["Variable:$v"],
+                &["Operator:E"],
+                &["Keyword:HEALTHCHECK", "Keyword:CMD"],
             ],
         );
     }
