@@ -1,7 +1,7 @@
 //! Containers of our engine under runtimes of others: what a person sees is what they see under ours.
 //!
 //! Each story is told under `boxyard oci`, which is always there and speaks runc's command line, and under runc and crun
-//! where they are installed (`.ci/run` sees to that). crun refuses hosts with cgroups of both versions; there its own
+//! where they are installed. crun refuses hosts with cgroups of both versions; there its own
 //! refusal is what has to be told.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says so by its panic

@@ -174,6 +174,71 @@ fn hooks_run_with_the_state_on_their_input() {
     }
 }
 
+/// The bundle's container in a user namespace of its own, whose ids have the bundle's root.
+fn remap(yard: &Yard) {
+    for path in ["", "bin", "bin/busybox"] {
+        std::os::unix::fs::chown(yard.path().join("rootfs").join(path), Some(FIRST_ID), Some(FIRST_ID)).unwrap();
+    }
+    yard.change(|config| {
+        let map = json!([{"containerID": 0, "hostID": FIRST_ID, "size": 65536}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    });
+}
+
+const FIRST_ID: u32 = 100_000;
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_user_namespace_of_its_own_and_a_joined_one() {
+    let yard = Yard::new("cat /proc/self/uid_map; echo mine > /file; cat /proc/1/setgroups; exec sleep 100");
+    remap(&yard);
+    let told = yard.path().join("told");
+    let script = format!("cat > {}", told.display());
+    yard.change(|config| {
+        config["hooks"] =
+            json!({"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]});
+    });
+    let id = yard.id();
+    yard.create();
+    assert!(fs::read_to_string(told).unwrap().contains(&id), "hooks outside run for it, too");
+    yard.works(&["start", &id]);
+    let file = yard.path().join("rootfs/file");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !yard.output().contains("allow") {
+        assert!(std::time::Instant::now() < until, "it says {}", yard.output());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(words(&yard.output()), "0 100000 65536 allow");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(file).unwrap()), FIRST_ID);
+    assert_eq!(words(&yard.works(&["exec", &id, "cat", "/proc/self/gid_map"])), "0 100000 65536");
+
+    let guest = Yard::new("cat /proc/self/uid_map");
+    let pid = fs::read_to_string(yard.path().join("pid")).unwrap();
+    let namespace = json!({"type": "user", "path": format!("/proc/{pid}/ns/user")});
+    guest.change(|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(namespace));
+    assert_eq!(words(&guest.works(&["run", "--bundle", guest.text(), &guest.id()])), "0 100000 65536");
+    yard.works(&["delete", "--force", &id]);
+}
+
+#[test]
+fn a_tmpfs_begins_with_what_the_root_has_there() {
+    let yard = Yard::new("cat /srv/file; echo x > /srv/more || echo sealed");
+    fs::create_dir(yard.path().join("rootfs/srv")).unwrap();
+    fs::write(yard.path().join("rootfs/srv/file"), "copied\n").unwrap();
+    yard.change(|config| {
+        let options = ["rw", "tmpcopyup", "ro"];
+        let mount = json!({"destination": "/srv", "type": "tmpfs", "source": "tmpfs", "options": options});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    assert_eq!(yard.works(&["run", "--bundle", yard.text(), &yard.id()]), "copied\nsealed\n");
+    assert!(!yard.path().join("rootfs/srv/more").exists());
+}
+
 #[test]
 fn failures_are_logged_as_containerd_reads_them() {
     let yard = Yard::new("true");

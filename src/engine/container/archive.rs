@@ -145,7 +145,7 @@ impl Room {
         let (below, asked) = (cleaned(path), Asked::new(name, path));
         let shift = match self.user_namespace(&record) {
             UserNs::Host => None,
-            UserNs::OfNetwork { .. } => self.rooms.instance.remap(),
+            _ => self.rooms.instance.remap(),
         };
         if let Some(alive) = record.state.alive() {
             let root = open_folder(Path::new(&format!("/proc/{}/root", alive.pid)))?;

@@ -50,6 +50,7 @@ impl Room {
         self.validate_links(&host_config)?;
         if self.rooms.instance.remap().is_some() {
             validate::user_namespace(&host_config)?;
+            validate::own_runtime(&host_config)?;
         }
         for extra in host_config.extra_hosts.iter().flatten() {
             extra_host(extra)?;

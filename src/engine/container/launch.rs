@@ -21,6 +21,7 @@ use super::record::{ContainerRecord, NetworkPlace};
 use super::restart::policy_of;
 use super::room::{Room, remove_folder};
 use super::state::{Alive, Exit, StartFailure, State, not_running};
+use super::validate;
 use crate::engine::EngineError;
 use crate::engine::error::ErrorKind;
 use crate::engine::network::files::{
@@ -213,10 +214,7 @@ impl Room {
         let name = host_config.runtime.as_deref().unwrap_or_default();
         let Some(path) = self.rooms.runtimes.program(name)? else { return Ok(None) };
         if self.user_namespace(record) != UserNs::Host {
-            return Err(EngineError::invalid(format!(
-                "runtime \"{name}\" can't be used with --userns-remap: only the built-in one gives containers ids of their \
-                 own here; use --runtime boxyard, or --userns host for this container"
-            )));
+            validate::own_runtime(host_config)?; // the container may be older than the setting
         }
         Ok(Some(ExternalRuntime {
             name: name.to_owned(),

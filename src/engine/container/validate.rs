@@ -5,6 +5,7 @@ use bollard_stubs::models as docker;
 use super::log_options;
 use super::signal::parse_signal;
 use crate::engine::EngineError;
+use crate::engine::runtimes::BUILT_IN;
 
 /// The smallest memory limit (Docker's `linuxMinMemory`).
 const MINIMUM_MEMORY: i64 = 6 * 1024 * 1024;
@@ -82,6 +83,21 @@ pub fn user_namespace(host: &docker::HostConfig) -> Result<(), EngineError> {
         return Ok(());
     };
     Err(EngineError::invalid(refused))
+}
+
+/// Checks that a container with a user namespace runs under our own runtime.
+///
+/// # Errors
+/// 400 with the ways out.
+pub fn own_runtime(host: &docker::HostConfig) -> Result<(), EngineError> {
+    let name = host.runtime.as_deref().unwrap_or_default();
+    if ["", BUILT_IN].contains(&name) || host.userns_mode.as_deref() == Some("host") {
+        return Ok(());
+    }
+    Err(EngineError::invalid(format!(
+        "runtime \"{name}\" can't be used with --userns-remap: only the built-in one gives containers ids of their own here; \
+         use --runtime {BUILT_IN}, or --userns host for this container"
+    )))
 }
 
 fn healthcheck(check: &docker::HealthConfig) -> Result<(), EngineError> {
@@ -319,6 +335,18 @@ mod tests {
             docker::RestartPolicy { name: Some(docker::RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None };
         let host = docker::HostConfig { auto_remove: Some(true), restart_policy: Some(always), ..Default::default() };
         assert_eq!(refusal(&host), "can't create 'AutoRemove' container with restart policy");
+    }
+
+    #[test]
+    fn other_runtimes_know_no_shifted_layers() {
+        let host = |runtime: &str, userns: &str| docker::HostConfig {
+            runtime: Some(runtime.to_owned()),
+            userns_mode: Some(userns.to_owned()),
+            ..Default::default()
+        };
+        assert!(own_runtime(&host("boxyard", "")).is_ok() && own_runtime(&host("runc", "host")).is_ok());
+        let refused = own_runtime(&host("runc", "")).unwrap_err();
+        assert!(refused.message().contains("--runtime boxyard"), "{refused}");
     }
 
     #[test]

@@ -179,7 +179,7 @@ pub enum IpcNs {
 }
 
 /// Which user namespace.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserNs {
     /// The host's.
@@ -192,6 +192,26 @@ pub enum UserNs {
         /// The host's group that is root there.
         gid: u32,
     },
+    /// A new one. What the container has of the host's files belongs to its ids already, or is shown so by its mounts.
+    New {
+        /// Its users.
+        uids: Vec<IdRange>,
+        /// Its groups.
+        gids: Vec<IdRange>,
+    },
+    /// The one that this file stands for; otherwise as [`UserNs::New`].
+    Joined(PathBuf),
+}
+
+/// Ids of a user namespace and which of the host's they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first one inside.
+    pub inside: u32,
+    /// The first one outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
 }
 
 /// Own or the host's.

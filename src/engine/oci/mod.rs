@@ -18,8 +18,8 @@ pub use capability::{CapSet, DEFAULT_CAPABILITIES};
 pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan, seccomp_for_others};
 pub use external::ExternalRuntime;
 pub use launch::{
-    DevicePlan, HookPlan, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan, NetNs, PidNs, RootPlan,
-    Sharing, UserNs,
+    DevicePlan, HookPlan, IdRange, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan, NetNs, PidNs,
+    RootPlan, Sharing, UserNs,
 };
 pub use limits::{CgroupPlan, DeviceAccess, DeviceKind, DeviceRule, DeviceThrottle, DeviceWeight, Limits};
 pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation};

@@ -102,6 +102,8 @@ pub struct MountFlags {
     pub strictatime: bool,
     /// Shows owners as the container's own ids, not as the host's, in a container with a user namespace.
     pub shifted: bool,
+    /// Begins with what the root has there; for a tmpfs.
+    pub copy_up: bool,
 }
 
 /// Whether mounts made later on one side appear on the other.

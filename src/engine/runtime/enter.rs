@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
-use super::{Stdio, Step, StepError, terminal};
+use super::{Stdio, Step, StepError, mapping, terminal};
 use crate::engine::oci::ProcessPlan;
 use crate::engine::trace::Trace;
 use crate::sys::process::exit_now;
@@ -62,11 +62,6 @@ fn root_of(pid: u32) -> Result<Option<(u32, u32)>, StepError> {
     if namespace("self")? == namespace(&pid.to_string())? {
         return Ok(None);
     }
-    let first = |file: &str| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).during(Step::JoinNamespace, file)?;
-        let mut lines = text.lines().map(|line| line.split_whitespace().map(str::parse).collect::<Vec<_>>());
-        let first = lines.find_map(|line| if let [Ok(0), Ok(first), _] = *line { Some(first) } else { None });
-        first.ok_or_else(|| StepError::refused(Step::JoinNamespace, "user: it has no root"))
-    };
+    let first = |file: &str| mapping::first(format!("/proc/{pid}/{file}"));
     Ok(Some((first("uid_map")?, first("gid_map")?)))
 }

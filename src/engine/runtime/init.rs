@@ -30,7 +30,7 @@ pub(super) struct Job<'a> {
 pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk, mut trace: Trace) -> ! {
     let Err(error) = match job.plan.namespaces.user {
         UserNs::Host => set_up(job, stdio, talk, &mut trace),
-        UserNs::OfNetwork { uid, gid } => remap::set_up(job, remap::Root { uid, gid }, stdio, talk, &mut trace),
+        _ => remap::set_up(job, stdio, talk, &mut trace),
     };
     let _ = talk.send(&Message::Failed(error), None); // without a parent nobody wants to know
     exit_now(1)
@@ -106,6 +106,15 @@ fn run_early_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
         return Ok(false);
     }
     talk.expect(&Message::Attached)?; // the message that comes first
+    run_hooks(plan, talk)
+}
+
+/// The same, once it is in its cgroups.
+pub(super) fn run_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
+    let hooks = &plan.hooks;
+    if !hooks.outside && hooks.create_container.is_empty() {
+        return Ok(false);
+    }
     enter_cgroup_namespace(plan)?;
     if hooks.outside {
         talk.send(&Message::Hooks, None)?;
@@ -124,8 +133,8 @@ pub(super) fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
         (NetNs::Inherited, Some(netns)) => setns(netns, CloneFlags::CLONE_NEWNET).during(Step::JoinNamespace, "net")?,
         (NetNs::Inherited, None) => return Err(StepError::refused(Step::JoinNamespace, "net: none was handed over")),
         (NetNs::JoinPid(pid), _) => join(pid, "net", CloneFlags::CLONE_NEWNET)?,
-        (NetNs::Fresh, _) => network::raise_loopback()?,
-        (NetNs::Host, _) => {}
+        (NetNs::Fresh, _) if job.plan.namespaces.user == UserNs::Host => network::raise_loopback()?,
+        (NetNs::Fresh | NetNs::Host, _) => {}
     }
     match job.plan.namespaces.ipc {
         IpcNs::JoinPid(pid) => join(pid, "ipc", CloneFlags::CLONE_NEWIPC),

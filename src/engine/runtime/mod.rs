@@ -14,6 +14,7 @@ mod hooks;
 mod host;
 mod init;
 mod launch;
+mod mapping;
 mod mounts;
 mod network;
 mod path;

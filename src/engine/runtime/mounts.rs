@@ -14,6 +14,7 @@ use super::remap;
 use super::step::During;
 use super::{Step, StepError, ground, root};
 use crate::engine::oci::{Access, LaunchPlan, MountFlags, MountKind, MountPlan, Propagation, Sharing};
+use crate::engine::volume::copy::copy_up;
 use crate::sys::mount::{Change, mount_setattr};
 
 // include/uapi/linux/mount.h
@@ -186,6 +187,13 @@ fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd
     let tree = match (&mount.kind, source) {
         (MountKind::Cgroup, source) => return mount_cgroups(plan, mount, source, root),
         (_, Source::Tree(tree)) => {
+            restrict(&tree, mount, &subject)?;
+            tree
+        }
+        (MountKind::Tmpfs { options }, _) if mount.flags.copy_up => {
+            let writable = attributes.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
+            let tree = root::filesystem("tmpfs", options, writable, &subject)?;
+            copy_up(root.as_fd(), &subject, tree.as_fd()).during(Step::Mount, &subject)?;
             restrict(&tree, mount, &subject)?;
             tree
         }

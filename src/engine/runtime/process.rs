@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::mem::forget;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -277,8 +277,20 @@ fn give_stdio_to(identity: &Identity) -> Result<(), StepError> {
 /// Gives input and output to the host's `uid` and `gid`, who are root in a user namespace: from inside of it, root has
 /// no rights over what belongs to somebody of the host.
 pub(super) fn give_to_root(stdio: &Stdio, uid: u32, gid: u32) -> Result<(), StepError> {
-    let Stdio::Fds { stdin, stdout, stderr } = stdio else { return Ok(()) };
-    for descriptor in [stdin, stdout, stderr] {
+    match stdio {
+        Stdio::Fds { stdin, stdout, stderr } => give([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], uid, gid),
+        Stdio::Terminal(_) => Ok(()),
+    }
+}
+
+/// The same once they are in their places.
+pub(super) fn give_streams_to_root(uid: u32, gid: u32) -> Result<(), StepError> {
+    let (input, output, messages) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    give([input.as_fd(), output.as_fd(), messages.as_fd()], uid, gid)
+}
+
+fn give(descriptors: [BorrowedFd<'_>; 3], uid: u32, gid: u32) -> Result<(), StepError> {
+    for descriptor in descriptors {
         let stat = fstat(descriptor).during(Step::Stdio, "stdio")?;
         if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket) {
             match fchown(descriptor, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {

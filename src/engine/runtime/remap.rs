@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -21,22 +20,18 @@ use rustix::process::setsid;
 use rustix::thread::{CapabilitySets, capabilities, set_capabilities};
 
 use super::init::{self, Job};
+use super::mapping::{self, Root};
 use super::mounts::{self, Sources};
 use super::root::{self, NewRoot};
 use super::step::During;
 use super::talk::{Message, Talk};
-use super::{Stdio, Step, StepError, devices, process};
-use crate::engine::oci::{ConsoleSize, IpcNs, LaunchPlan, MountKind, MountPlan, NetNs, PidNs, RootPlan, Sharing};
+use super::{Stdio, Step, StepError, devices, network, process};
+use crate::engine::oci::{
+    ConsoleSize, IpcNs, LaunchPlan, MountKind, MountPlan, NetNs, PidNs, RootPlan, Sharing, UserNs,
+};
 use crate::engine::trace::Trace;
 use crate::sys::process::{Cloned, clone3, exit_now};
 use crate::sys::userns;
-
-/// The container's root on the host.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Root {
-    pub uid: u32,
-    pub gid: u32,
-}
 
 /// What the second process gets from the first.
 struct Handed {
@@ -46,33 +41,25 @@ struct Handed {
 }
 
 /// The first process; returns in neither of the two but with an error.
-pub(super) fn set_up(
-    job: &Job<'_>,
-    owner: Root,
-    stdio: Stdio,
-    talk: &Talk,
-    trace: &mut Trace,
-) -> Result<Infallible, StepError> {
+pub(super) fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result<Infallible, StepError> {
     let plan = job.plan;
-    if matches!(plan.namespaces.net, NetNs::Fresh | NetNs::Host) {
-        return Err(StepError::refused(Step::JoinNamespace, "user: the network namespace is not the container's"));
-    }
     trace.mark("clone");
     process::leave_parent(&plan.process)?;
     init::join_namespaces(job)?;
     trace.mark("session, limits, namespaces");
-    process::give_to_root(&stdio, owner.uid, owner.gid)?;
     let wants_terminal = process::take_stdio(stdio, plan.process.preserve_fds, talk)?;
+    let (namespace, owner) = mapping::namespace_of(&plan.namespaces)?;
+    if wants_terminal.is_none() {
+        process::give_streams_to_root(owner.uid, owner.gid)?;
+    }
     process::write_own_proc(&plan.process)?;
-    let network = File::open("/proc/self/ns/net").during(Step::JoinNamespace, "net")?;
-    let namespace = userns::owner_of(network.as_fd()).during(Step::JoinNamespace, "user")?;
     let handed = prepare(job, owner, namespace.as_fd(), wants_terminal)?;
     trace.mark("streams, sources of mounts, root file system");
 
     talk.expect(&Message::Attached)?; // the clone is to be born in its cgroups
     setns(&namespace, CloneFlags::CLONE_NEWUSER).during(Step::JoinNamespace, "user")?;
     process::become_root()?;
-    drop((namespace, network));
+    drop(namespace);
     let bits = u64::from(own_namespaces(plan).bits().unsigned_abs());
     match clone3(bits, None).during(Step::Clone, "in the user namespace")? {
         Cloned::Parent { pidfd, .. } => {
@@ -89,6 +76,7 @@ fn own_namespaces(plan: &LaunchPlan) -> CloneFlags {
     flags.set(CloneFlags::CLONE_NEWPID, plan.namespaces.pid == PidNs::Private);
     flags.set(CloneFlags::CLONE_NEWIPC, plan.namespaces.ipc == IpcNs::Private);
     flags.set(CloneFlags::CLONE_NEWUTS, plan.namespaces.uts == Sharing::Private);
+    flags.set(CloneFlags::CLONE_NEWNET, plan.namespaces.net == NetNs::Fresh);
     flags
 }
 
@@ -103,7 +91,9 @@ fn prepare(
     let mut sources = Sources::open_shifted(plan, namespace)?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .during(Step::Mount, "/ as slave")?;
-    show_layers_shifted(plan, namespace)?;
+    if matches!(plan.namespaces.user, UserNs::OfNetwork { .. }) {
+        show_layers_shifted(plan, namespace)?;
+    }
     own_new_files_as(owner.uid, owner.gid).during(Step::SetUser, "for files")?; // an overlay makes its work directory
     let root = root::detach(root::open(&plan.root)?, &plan.root)?;
     sources.add(plan, |mount| match &mount.kind {
@@ -121,8 +111,12 @@ fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk, trace: &mut Trace) -> R
     let Handed { root, mut sources, wants_terminal } = handed;
     trace.mark("the wait for the cgroup, clone in the user namespace");
     setsid().during(Step::Clone, "session")?;
+    if plan.namespaces.net == NetNs::Fresh {
+        network::raise_loopback()?;
+    }
     init::write_sysctls(&plan.sysctls)?;
     init::name_host(plan)?;
+    let mut has_entered = init::run_hooks(plan, talk)?;
     // the kernel shows these to a user namespace only while it has the host's in sight
     sources.add(plan, |mount| {
         let kind = match mount.kind {
@@ -133,7 +127,6 @@ fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk, trace: &mut Trace) -> R
         new_view(kind, mount).map(Some)
     })?;
     let root = root::enter_at(NewRoot::Detached(root), Path::new("/"))?;
-    let mut has_entered = false;
     let mut enter_cgroups =
         || if std::mem::replace(&mut has_entered, true) { Ok(()) } else { init::enter_cgroup_namespace(plan) };
     mounts::make(plan, sources, &root, &mut enter_cgroups)?;

@@ -6,7 +6,7 @@
 //! [`Volumes::copy_up`], at start through [`Volumes::mount`], at its end through [`Volumes::unmount`], at removal through
 //! [`Volumes::release`]. In between it keeps the [`MountedPoint`]s in the container's record.
 
-mod copy;
+pub(in crate::engine) mod copy;
 mod mode;
 pub mod options;
 pub mod plan;

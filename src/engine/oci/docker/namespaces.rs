@@ -21,7 +21,7 @@ pub(super) fn plan(input: &PlanInput<'_>) -> Result<NamespacePlan, EngineError> 
             _ => Sharing::Private,
         },
         joined: Vec::new(),
-        user: input.user,
+        user: input.user.clone(),
     })
 }
 

@@ -263,6 +263,7 @@ fn words(flags: MountFlags) -> Vec<String> {
         (flags.noatime, "noatime"),
         (flags.nodiratime, "nodiratime"),
         (flags.strictatime && !flags.noatime, "strictatime"),
+        (flags.copy_up, "tmpcopyup"),
     ];
     let others = others.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word);
     access.iter().copied().chain(others).map(str::to_owned).collect()
@@ -386,7 +387,7 @@ mod tests {
             "hostname": "web",
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
-                {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=64k"]},
+                {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "tmpcopyup", "size=64k"]},
                 {"destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind", "rprivate", "ro", "rro"]},
             ],
             "linux": {

@@ -20,8 +20,8 @@ pub use process::{apply_capabilities, process_plan, seccomp_plan};
 
 use super::launch::usual_devices;
 use super::{
-    CgroupPlan, DeviceKind, DevicePlan, HookPlan, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NamespacePlan,
-    NetNs, PidNs, RootPlan, Sharing,
+    CgroupPlan, DeviceKind, DevicePlan, HookPlan, IdRange, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind,
+    NamespacePlan, NetNs, PidNs, RootPlan, Sharing, UserNs,
 };
 use crate::engine::runtime::cgroup::CgroupLayout;
 
@@ -124,7 +124,6 @@ fn refuse_unsupported(config: &Config) -> Result<(), SpecError> {
     let refuse_if =
         |is: bool, field: &'static str, value: &str| if is { Err(unsupported(field, value)) } else { Ok(()) };
     refuse_if(!config.oci_version.starts_with("1."), "ociVersion", &config.oci_version)?;
-    refuse_if(!linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty(), "linux.uidMappings", "id mappings")?;
     refuse_if(!linux.mount_label.is_empty(), "linux.mountLabel", &linux.mount_label)?;
     refuse_if(linux.intel_rdt.is_some(), "linux.intelRdt", "cache allocation")?;
     refuse_if(!linux.time_offsets.is_empty(), "linux.timeOffsets", "clock offsets")?;
@@ -139,7 +138,7 @@ fn refuse_unsupported(config: &Config) -> Result<(), SpecError> {
 
 fn namespaces(linux: &Linux) -> Result<NamespacePlan, SpecError> {
     let mut plan = NamespacePlan {
-        user: crate::engine::oci::UserNs::Host,
+        user: UserNs::Host,
         net: NetNs::Host,
         pid: PidNs::Host,
         ipc: IpcNs::Host,
@@ -170,6 +169,14 @@ fn namespaces(linux: &Linux) -> Result<NamespacePlan, SpecError> {
                 plan.uts = Sharing::Private;
                 continue;
             }
+            ("user", true) => {
+                plan.user = new_user_namespace(linux)?;
+                continue;
+            }
+            ("user", false) => {
+                plan.user = UserNs::Joined(PathBuf::from(&namespace.path));
+                continue;
+            }
             ("cgroup", true) => {
                 plan.cgroup = Sharing::Private;
                 continue;
@@ -179,13 +186,31 @@ fn namespaces(linux: &Linux) -> Result<NamespacePlan, SpecError> {
             ("ipc", false) => NamespaceKind::Ipc,
             ("uts", false) => NamespaceKind::Uts,
             ("cgroup", false) => NamespaceKind::Cgroup,
-            ("mount" | "user" | "time", _) => return Err(unsupported("linux.namespaces", &namespace.kind)),
+            ("mount" | "time", _) => return Err(unsupported("linux.namespaces", &namespace.kind)),
             (other, _) => return Err(invalid("linux.namespaces", other)),
         };
         plan.joined.push(JoinedNamespace { kind, path: PathBuf::from(&namespace.path) });
     }
+    if plan.user == UserNs::Host && !(linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty()) {
+        return Err(invalid("linux.uidMappings", "user namespace mappings without a user namespace"));
+    }
     // a root of its own needs a mount table of its own
     if has_mount { Ok(plan) } else { Err(unsupported("linux.namespaces", "none of type mount")) }
+}
+
+/// A new user namespace; the maps say whose its ids are.
+fn new_user_namespace(linux: &Linux) -> Result<UserNs, SpecError> {
+    if linux.uid_mappings.is_empty() {
+        return Err(SpecError::Missing { field: "linux.uidMappings (of a user namespace)" });
+    }
+    if linux.gid_mappings.is_empty() {
+        return Err(SpecError::Missing { field: "linux.gidMappings (of a user namespace)" });
+    }
+    let ranges = |written: &[IdMapping]| {
+        let range = |one: &IdMapping| IdRange { inside: one.container_id, outside: one.host_id, count: one.size };
+        written.iter().map(range).collect()
+    };
+    Ok(UserNs::New { uids: ranges(&linux.uid_mappings), gids: ranges(&linux.gid_mappings) })
 }
 
 /// The path below each hierarchy: never above it, whatever the dots say.

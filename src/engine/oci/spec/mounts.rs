@@ -85,6 +85,7 @@ fn options(mount: &Mount) -> Result<Options, SpecError> {
             "defaults" | "async" | "nomand" | "noiversion" | "loud" | "silent" | "nolazytime" => {}
             "bind" => options.bind = Some(Recursion::ThisOne),
             "rbind" => options.bind = Some(Recursion::AllBelow),
+            "tmpcopyup" if mount.kind == "tmpfs" => flags.copy_up = true,
             "unbindable" | "runbindable" | "remount" | "idmap" | "ridmap" | "tmpcopyup" => {
                 return Err(unsupported("mounts.options", format!("{word} of {}", mount.destination)));
             }

@@ -96,6 +96,25 @@ fn namespaces_new_and_joined() {
 }
 
 #[test]
+fn user_namespaces_with_their_maps() {
+    let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    let linux = |namespace: Value| json!({"linux": {"namespaces": [{"type": "mount"}, namespace], "uidMappings": map, "gidMappings": map}});
+    let range = IdRange { inside: 0, outside: 100_000, count: 65536 };
+    assert_eq!(
+        planned(linux(json!({"type": "user"}))).unwrap().namespaces.user,
+        UserNs::New { uids: vec![range], gids: vec![range] }
+    );
+    assert_eq!(
+        planned(linux(json!({"type": "user", "path": "/proc/7/ns/user"}))).unwrap().namespaces.user,
+        UserNs::Joined("/proc/7/ns/user".into())
+    );
+    refused(
+        linux(json!({"type": "uts"})),
+        "config.json: invalid linux.uidMappings: user namespace mappings without a user namespace",
+    );
+}
+
+#[test]
 fn capabilities_by_set() {
     let process = json!({"process": {"capabilities": {
         "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_OF_TOMORROW"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}}});
@@ -138,8 +157,12 @@ fn what_is_not_done_is_named() {
          cgroupfs driver)",
     );
     refused(
+        json!({"linux": {"namespaces": [{"type": "mount"}, {"type": "time"}]}}),
+        "config.json: linux.namespaces is not supported by boxyard: time",
+    );
+    refused(
         json!({"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}),
-        "config.json: linux.namespaces is not supported by boxyard: user",
+        "config.json: linux.uidMappings (of a user namespace) is required",
     );
     refused(
         json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}}),
