@@ -180,6 +180,7 @@ fn remap(yard: &Yard) {
         std::os::unix::fs::chown(yard.path().join("rootfs").join(path), Some(FIRST_ID), Some(FIRST_ID)).unwrap();
     }
     yard.change(|config| {
+        config["root"]["readonly"] = json!(false);
         let map = json!([{"containerID": 0, "hostID": FIRST_ID, "size": 65536}]);
         config["linux"]["uidMappings"] = map.clone();
         config["linux"]["gidMappings"] = map;

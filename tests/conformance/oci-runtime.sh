@@ -2,17 +2,19 @@
 # boxyard as the OCI runtime of dockerd, podman and containerd's ctr; skips those that are not installed.
 # Needs root, busybox and a boxyard binary:  tests/conformance/oci-runtime.sh target/release/boxyard [runc]
 # With a second argument the same checks run on that runtime, to compare.
-# Everything happens in a network namespace of its own, so that neither daemon's bridge and rules meet the host's.
+# Everything happens in network and mount namespaces of its own, so that no bridge, rule or mount meets the host's.
 set -u
-[ "${OWN_NETWORK:-}" ] || OWN_NETWORK=1 exec unshare --net "$0" "$@"
+[ "${OWN_NAMESPACES:-}" ] || OWN_NAMESPACES=1 exec unshare --net --mount "$0" "$@"
 busybox ip link set lo up
 binary=$(realpath "${1:?path of boxyard}") other=${2:-}
 yard=$(mktemp -d) failed=0
+chmod 755 "$yard" # a remapped root passes through
 runtime=$yard/boxyard-oci
 if [ -n "$other" ]; then ln -s "$(command -v "$other")" "$runtime"; else ln -s "$binary" "$runtime"; fi
 
 finish() {
-    [ -f "$yard/docker.pid" ] && kill "$(cat "$yard/docker.pid")" && wait 2>/dev/null
+    for pid in "$yard"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")"; done
+    wait 2>/dev/null
     umount -l "$yard"/podman/storage "$yard"/docker/data 2>/dev/null
     rm -rf "$yard"
 }
@@ -132,6 +134,30 @@ if command -v dockerd >/dev/null; then
             three /bin/sh -c 'echo a terminal; exit 3'
         "${ctr[@]}" containers rm two >/dev/null 2>&1
     fi
+fi
+
+if command -v dockerd >/dev/null; then
+    # --userns-remap looks a user and its ids up in /etc, which is a copy here
+    mkdir "$yard/etc" && cp -a /etc/. "$yard/etc" && mount --bind "$yard/etc" /etc
+    echo 'dockremap:x:990:990::/:/bin/false' >>/etc/passwd
+    echo 'dockremap:x:990:' >>/etc/group
+    echo dockremap:200000:65536 | tee /etc/subuid >/etc/subgid
+    dockerd --userns-remap=dockremap --add-runtime "boxyard=$runtime" -H "unix://$yard/r.sock" --bridge=none --iptables=false \
+        --data-root "$yard/remapped/data" --exec-root "$yard/remapped/exec" --pidfile "$yard/remapped.pid" >"$yard/log2" 2>&1 &
+    export DOCKER_HOST=unix://$yard/r.sock
+    for _ in $(seq 100); do docker version >/dev/null 2>&1 && break; sleep 0.1; done
+    docker import "$yard/rootfs.tar" bb >/dev/null
+    run=(docker run --runtime boxyard --network none)
+    check "docker --userns-remap" 0 "0     200000      65536" "${run[@]}" --rm bb cat /proc/self/uid_map
+    check "docker remapped files" 0 "0 0" "${run[@]}" --rm bb sh -c 'touch /mine && stat -c "%u %g" /mine'
+    check "docker remapped user" 0 "uid=7(bob)" "${run[@]}" --rm -u bob bb id
+    check "docker remapped devices" 0 "1,   3" "${run[@]}" --rm bb sh -c 'echo >/dev/null && ls -l /dev/null'
+    check "docker remapped volume" 0 "file" "${run[@]}" --rm -v data:/data bb sh -c 'touch /data/file && ls /data'
+    check "docker remapped run -d" 0 "" "${run[@]}" -d --name web bb sleep 1000
+    check "docker remapped exec" 0 "0     200000" docker exec web cat /proc/self/uid_map
+    check "docker remapped exec -t" 0 /dev/pts docker exec -t web ls -l /proc/self/fd/0
+    check "docker remapped rm" 0 "" docker rm -f web
+    check "docker --userns host" 0 "4294967295" "${run[@]}" --rm --userns host bb cat /proc/self/uid_map
 fi
 
 if command -v podman >/dev/null; then

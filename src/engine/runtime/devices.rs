@@ -183,7 +183,9 @@ fn make_node(node: &Node, root: &OwnedFd) -> Result<(), StepError> {
 
 fn make_links(root: &OwnedFd) -> Result<(), StepError> {
     let directory = root.open_inside(Path::new("/dev"), OFlags::PATH).during(Step::MakeDevice, "/dev")?;
-    for (name, target) in LINKS.iter().copied().chain([("core", "/proc/kcore")]) {
+    // not every kernel has it
+    let core = root.open_inside(Path::new("/proc/kcore"), OFlags::PATH).is_ok().then_some(("core", "/proc/kcore"));
+    for (name, target) in LINKS.iter().copied().chain(core) {
         match symlinkat(target, &directory, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             other => other.during(Step::MakeDevice, format!("/dev/{name}"))?,
