@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use clap::Args;
 
+use super::health::HealthFlags;
 use super::words::parse_size;
 use crate::client::models::{
     ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig, Mount,
@@ -158,6 +159,8 @@ pub struct CreateFlags {
     /// Seconds it has to stop
     #[arg(long)]
     stop_timeout: Option<i64>,
+    #[command(flatten)]
+    health: HealthFlags,
     /// Where its log goes: json-file or none
     #[arg(long)]
     log_driver: Option<String>,
@@ -195,6 +198,7 @@ impl CreateFlags {
             open_stdin: Some(self.interactive),
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
+            healthcheck: self.health.config()?,
             host_config: Some(self.host_config(bindings)?),
             networking_config: self.networking(),
             ..ContainerCreateBody::default()

@@ -9,6 +9,7 @@ mod create;
 pub mod demo;
 mod filters;
 mod fmt;
+mod health;
 mod images;
 mod lifecycle;
 mod lists;

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -28,6 +29,9 @@ pub struct Run {
     /// Do not stay with it; print its ID
     #[arg(short, long)]
     detach: bool,
+    /// The keys that leave it running (ctrl-p,ctrl-q)
+    #[arg(long)]
+    detach_keys: Option<String>,
 }
 
 /// Make a container of an image.
@@ -55,6 +59,9 @@ pub struct Exec {
     /// Do not stay with it
     #[arg(short, long)]
     detach: bool,
+    /// The keys that leave it running (ctrl-p,ctrl-q)
+    #[arg(long)]
+    detach_keys: Option<String>,
     /// Keep its input open
     #[arg(short, long)]
     interactive: bool,
@@ -89,6 +96,9 @@ pub struct Start {
     /// Hand it our input too
     #[arg(short, long)]
     interactive: bool,
+    /// The keys that leave it running (ctrl-p,ctrl-q)
+    #[arg(long)]
+    detach_keys: Option<String>,
     /// The containers
     #[arg(required = true)]
     containers: Vec<String>,
@@ -100,6 +110,9 @@ pub struct Attach {
     /// Do not hand it our input
     #[arg(long)]
     no_stdin: bool,
+    /// The keys that leave it running (ctrl-p,ctrl-q)
+    #[arg(long)]
+    detach_keys: Option<String>,
     /// The container
     container: String,
 }
@@ -158,7 +171,7 @@ pub async fn run(docker: &Docker, run: &Run) -> anyhow::Result<ExitCode> {
     }
     let passing = Passing { stdin: flags.interactive, tty: flags.tty, signals: true };
     let condition = if flags.rm { "removed" } else { "next-exit" };
-    stay(docker, &id, passing, condition, Begin::Start).await
+    stay(docker, &id, Stay { passing, keys: run.detach_keys.as_deref(), condition, begin: Begin::Start }).await
 }
 
 /// Whether a container is started by the session, or runs already.
@@ -168,13 +181,30 @@ enum Begin {
     Runs,
 }
 
+/// How a session goes.
+#[derive(Debug, Clone, Copy)]
+struct Stay<'a> {
+    passing: Passing,
+    /// The keys that end it; `None` is the engine's default.
+    keys: Option<&'a str>,
+    /// Which end gives the exit code.
+    condition: &'a str,
+    begin: Begin,
+}
+
+/// How soon the end of a container is told after the end of its output. Later than that, and it may be that the session was
+/// left by its detach keys.
+const END_FOLLOWS: Duration = Duration::from_secs(1);
+
 /// Attaches, begins, and stays until the container ends; its exit code is ours.
-async fn stay(docker: &Docker, id: &str, passing: Passing, condition: &str, begin: Begin) -> anyhow::Result<ExitCode> {
+async fn stay(docker: &Docker, id: &str, stay: Stay<'_>) -> anyhow::Result<ExitCode> {
+    let Stay { passing, keys, condition, begin } = stay;
     let options = AttachContainerOptions {
         stream: true,
         stdin: passing.stdin,
         stdout: true,
         stderr: true,
+        detach_keys: keys.map(str::to_owned),
         ..AttachContainerOptions::default()
     };
     let streams = docker.attach_container(id, Some(options)).await?;
@@ -206,12 +236,24 @@ async fn stay(docker: &Docker, id: &str, passing: Passing, condition: &str, begi
     }
     let end = match end {
         Some(end) => Some(end),
-        None => ended.next().await,
+        None => match tokio::time::timeout(END_FOLLOWS, ended.next()).await {
+            Ok(end) => end,
+            Err(_) if passing.tty && passing.stdin && is_running(docker, id).await? => return Ok(ExitCode::SUCCESS),
+            Err(_) => ended.next().await,
+        },
     };
     match end {
         Some(Ok(end)) => Ok(code(end.status_code)),
         Some(Err(error)) => Err(error.into()),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn is_running(docker: &Docker, id: &str) -> Result<bool, Error> {
+    match docker.inspect_container(id, None).await {
+        Ok(found) => Ok(found.state.and_then(|state| state.running) == Some(true)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -244,13 +286,15 @@ pub async fn start(docker: &Docker, start: &Start) -> anyhow::Result<ExitCode> {
     let [name] = start.containers.as_slice() else { anyhow::bail!("stay with one container at a time") };
     let tty = has_terminal(docker, name).await?;
     let passing = Passing { stdin: start.interactive, tty, signals: true };
-    stay(docker, name, passing, "next-exit", Begin::Start).await
+    let keys = start.detach_keys.as_deref();
+    stay(docker, name, Stay { passing, keys, condition: "next-exit", begin: Begin::Start }).await
 }
 
 pub async fn attach(docker: &Docker, attach: &Attach) -> anyhow::Result<ExitCode> {
     let tty = has_terminal(docker, &attach.container).await?;
     let passing = Passing { stdin: !attach.no_stdin, tty, signals: true };
-    stay(docker, &attach.container, passing, "not-running", Begin::Runs).await
+    let keys = attach.detach_keys.as_deref();
+    stay(docker, &attach.container, Stay { passing, keys, condition: "not-running", begin: Begin::Runs }).await
 }
 
 async fn has_terminal(docker: &Docker, name: &str) -> Result<bool, Error> {
@@ -270,6 +314,7 @@ pub async fn exec(docker: &Docker, exec: &Exec) -> anyhow::Result<ExitCode> {
         env: Some(exec.env.clone()).filter(|env| !env.is_empty()),
         cmd: Some(exec.command.clone()),
         privileged: Some(exec.privileged),
+        detach_keys: exec.detach_keys.clone(),
         user: exec.user.clone(),
         working_dir: exec.workdir.clone(),
         ..ExecConfig::default()
