@@ -16,10 +16,11 @@ const DIFFERS: u8 = 1;
 const FAILED: u8 = 2;
 
 /// Which files, and what becomes of the result.
-///
-/// Prints the formatted text; with --write it goes into the files. Exit codes: 0, 1 where --check found a file that is
-/// not formatted, 2 where a file could not be read or has a syntax error (it is left as it is; the others are done).
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0; 1 where --check found a file that is not formatted; 2 where a file could not be \
+    read or has a syntax error (it is left as it is, the others are done)."
+)]
 pub struct Fmt {
     /// The Dockerfiles; - is the standard input
     #[arg(default_value = "Dockerfile", value_name = "FILE")]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod expansion;
+mod no_panic;
 mod round_trip;
 
 /// The body of the only instruction after `FROM x`.
