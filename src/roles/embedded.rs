@@ -49,6 +49,8 @@ pub enum OpenError {
 impl Embedded {
     /// Opens the engine of `instance`, whose containers may be run by `runtimes`, and listens on its socket.
     pub async fn open(instance: &Instance, runtimes: Runtimes) -> Result<Self, OpenError> {
+        // Before there are threads for long work.
+        super::priority::answers_go_first();
         let engine = Engine::open(EngineOptions { instance: instance.clone(), runtimes }).await?;
         let (socket, listener) = Socket::bind(&instance.socket())?;
         let stop = CancellationToken::new();

@@ -6,6 +6,7 @@ mod demo;
 mod embedded;
 mod handover;
 mod logging;
+mod priority;
 mod screen;
 mod serve;
 mod verbs;
@@ -22,6 +23,7 @@ use boxyard::engine::remap::Shift;
 use boxyard::engine::runtimes::Runtimes;
 
 use handover::Handover;
+use priority::Usual;
 
 /// Plays the role that `arguments` name and tells how it ended.
 pub fn play(arguments: Arguments) -> ExitCode {
@@ -87,7 +89,9 @@ fn join(arguments: &Arguments) -> anyhow::Result<Joined> {
 
 /// The runtime of every role but the shim.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start threads")
+    let usual = Usual::of_this_thread();
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.enable_all().on_thread_start(move || usual.take()).build().context("start threads")
 }
 
 /// Refuses to become the engine without root, before anything is touched.
