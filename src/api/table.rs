@@ -34,7 +34,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/containers/prune",               v(1, 25), Json, |call| reply(containers::prune(call))),
     get("/containers/{id}/json",            v(1, 24), Json, |call| reply(containers::inspect(call))),
     get("/containers/{id}/top",             v(1, 24), Json, |call| reply(containers::top(call)))
-        .note("reads /proc itself; of ps_args it knows -e, -f, aux and -o with the usual columns"),
+        .note("reads /proc itself; of ps_args it leaves out sorting and trees"),
     get("/containers/{id}/logs",            v(1, 24), Json, |call| reply(logs::logs(call))),
     get("/containers/{id}/changes",         v(1, 24), Json, |call| reply(containers::changes(call))),
     get("/containers/{id}/export",          v(1, 24), Json, |call| reply(archives::export(call))),

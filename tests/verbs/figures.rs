@@ -121,3 +121,44 @@ async fn networks_are_counted_by_interface() {
     assert_eq!(exec(&yard, "web", &["true"], json!({})).1, 0);
     yard.leaves_nothing_behind().await;
 }
+
+#[tokio::test]
+async fn top_shows_the_columns_that_ps_would() {
+    let yard = Yard::new();
+    tools(&yard).await;
+    run(&yard, "web", "sleep 601 & sleep 602", json!({"HostConfig": {"PidMode": ""}}));
+    let top = |ps_args: &str| get(&yard, &format!("/containers/web/top?ps_args={}", ps_args.replace(' ', "%20")));
+    let rows = |ps_args: &str| -> Vec<Vec<String>> {
+        serde_json::from_value(top(ps_args).json()["Processes"].clone()).unwrap()
+    };
+    while rows("-o pid,args").iter().filter(|row| row[1].starts_with("sleep")).count() < 2 {}
+    let pid = get(&yard, "/containers/web/json").json()["State"]["Pid"].to_string();
+
+    let full = top("").json();
+    assert_eq!(full["Titles"], json!(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]));
+    let first = &full["Processes"][0];
+    assert_eq!((&first[0], &first[1], &first[7]), (&json!("root"), &json!(pid), &json!("sh -c sleep 601 & sleep 602")));
+    assert_eq!(top("-ef").json()["Titles"], full["Titles"]);
+    assert_eq!(
+        top("aux").json()["Titles"],
+        json!(["USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"])
+    );
+    let mut commands: Vec<String> = rows("-eo pid,comm=NAME").into_iter().map(|row| row[1].clone()).collect();
+    commands.sort();
+    assert_eq!(commands, ["sh", "sleep", "sleep"]);
+    assert_eq!(
+        rows("-o pid,ppid,nlwp,ni -C sh").first().map(|row| row[2..].to_vec()),
+        Some(vec!["1".into(), "0".into()])
+    );
+    assert_eq!(rows("-eLf").len(), 3, "one thread each");
+    let refused = |ps_args: &str| top(ps_args).refusal();
+    assert_eq!(refused("-o user"), (500, "Couldn't find PID field in ps output".to_owned()));
+    let unknown = "ps: error: unknown user-defined format specifier \"colour\"";
+    assert_eq!(refused("-o pid,colour"), (500, unknown.to_owned()));
+    assert_eq!(refused("xyz"), (500, "ps: error: unsupported option (BSD syntax)".to_owned()));
+    assert_eq!(get(&yard, "/containers/nope/top").refusal().0, 404);
+    create(&yard, "new", "true", json!({}));
+    let id = get(&yard, "/containers/new/json").json()["Id"].as_str().unwrap().to_owned();
+    assert_eq!(get(&yard, "/containers/new/top").refusal(), (409, format!("container {id} is not running")));
+    yard.leaves_nothing_behind().await;
+}

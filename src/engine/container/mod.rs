@@ -33,6 +33,8 @@ mod names;
 mod networking;
 mod options;
 mod processes;
+mod ps_args;
+mod ps_columns;
 mod record;
 mod remove;
 mod restart;

@@ -12,10 +12,17 @@ const PAGE_KB: u64 = 4;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
+    /// The thread; the process itself where it is not about one.
+    pub thread: u32,
     pub ppid: u32,
     pub pgid: i64,
     pub session: i64,
+    /// The terminal's foreground group; -1 without one.
+    pub terminal_group: i64,
     pub uid: u32,
+    pub real_uid: u32,
+    pub gid: u32,
+    pub real_gid: u32,
     pub name: String,
     /// Arguments; empty for kernel threads and zombies.
     pub command: Vec<String>,
@@ -30,7 +37,28 @@ pub struct Process {
     pub threads: u64,
     pub virtual_kb: u64,
     pub resident_kb: u64,
+    pub text_kb: u64,
     pub is_foreground: bool,
+    /// The kernel's `PF_*`.
+    pub flags: u64,
+    pub minor_faults: u64,
+    pub major_faults: u64,
+    /// As `/proc` tells it: 20 for a nice value of 0.
+    pub priority: i64,
+    pub realtime_priority: u64,
+    pub processor: u64,
+    /// `SCHED_*`.
+    pub policy: u64,
+    pub signals: Signals,
+}
+
+/// Signal masks, in the kernel's 16 hex digits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signals {
+    pub pending: String,
+    pub blocked: String,
+    pub ignored: String,
+    pub caught: String,
 }
 
 impl Process {
@@ -41,6 +69,20 @@ impl Process {
         Self::parse(&text(read("stat")?), &text(read("status")?), &read("cmdline").unwrap_or_default())
     }
 
+    /// The threads of process `pid`.
+    pub fn threads_of(pid: u32) -> Vec<Self> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().map_while(Result::ok);
+        let mut ids: Vec<u32> = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect();
+        ids.sort_unstable();
+        let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let read = |id: u32| {
+            let text = |name: &str| fs::read_to_string(format!("/proc/{pid}/task/{id}/{name}")).ok();
+            let thread = Self::parse(&text("stat")?, &text("status")?, &cmdline)?;
+            Some(Self { pid, ..thread })
+        };
+        ids.into_iter().filter_map(read).collect()
+    }
+
     /// From the texts of `stat`, `status` and `cmdline`.
     pub fn parse(stat: &str, status: &str, cmdline: &[u8]) -> Option<Self> {
         // The name, in brackets, may hold anything, brackets too.
@@ -49,16 +91,23 @@ impl Process {
         let fields: Vec<&str> = tail.split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i64>().ok()).unwrap_or_default();
         let count = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
-        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let id = |name: &str, at: usize| field(name)?.split_whitespace().nth(at)?.parse::<u32>().ok();
+        let mask = |name: &str| field(name).unwrap_or_default().trim().to_owned();
         let command =
             cmdline.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>();
         let length = command.iter().rposition(|word| !word.is_empty()).map_or(0, |last| last + 1);
         Some(Self {
             pid: pid.parse().ok()?,
+            thread: pid.parse().ok()?,
             ppid: u32::try_from(number(1)).unwrap_or_default(),
             pgid: number(2),
             session: number(3),
-            uid,
+            terminal_group: number(5),
+            uid: id("Uid", 1)?,
+            real_uid: id("Uid", 0)?,
+            gid: id("Gid", 1).unwrap_or_default(),
+            real_gid: id("Gid", 0).unwrap_or_default(),
             name: name.to_owned(),
             command: command.into_iter().take(length).collect(),
             state: fields.first()?.chars().next()?,
@@ -69,7 +118,21 @@ impl Process {
             threads: count(17),
             virtual_kb: count(20) / 1024,
             resident_kb: count(21) * PAGE_KB,
+            text_kb: count(24).saturating_sub(count(23)) / 1024,
             is_foreground: number(5) == number(2),
+            flags: count(6),
+            minor_faults: count(7),
+            major_faults: count(9),
+            priority: number(15),
+            realtime_priority: count(37),
+            processor: count(36),
+            policy: count(38),
+            signals: Signals {
+                pending: mask("SigPnd"),
+                blocked: mask("SigBlk"),
+                ignored: mask("SigIgn"),
+                caught: mask("SigCgt"),
+            },
         })
     }
 
@@ -87,6 +150,19 @@ impl Process {
             4 if minor < 64 => format!("tty{minor}"),
             4 => format!("ttyS{}", minor - 64),
             _ => "?".to_owned(),
+        }
+    }
+
+    /// Its scheduling class as ps names it.
+    pub fn class(&self) -> &'static str {
+        match self.policy {
+            0 => "TS",
+            1 => "FF",
+            2 => "RR",
+            3 => "B",
+            5 => "IDL",
+            6 => "DLN",
+            _ => "?",
         }
     }
 
@@ -111,7 +187,7 @@ impl Process {
     }
 }
 
-/// User names by number, from the text of a passwd file.
+/// Names by number, from the text of a passwd or group file.
 pub fn user_names(passwd: &str) -> HashMap<u32, String> {
     let entry = |line: &str| {
         let mut fields = line.split(':');
@@ -128,8 +204,13 @@ pub(super) mod tests {
 
     pub fn shell() -> Process {
         let stat =
-            "4242 (my (odd) sh) S 4200 4242 4242 34816 4242 4194304 0 0 0 0 150 50 0 0 20 0 1 0 1000 8388608 512 0";
-        Process::parse(stat, "Name:\tsh\nUid:\t1000\t1000\t1000\t1000\n", b"sh\0-c\0sleep 5\0").unwrap()
+            "4242 (my (odd) sh) S 4200 4242 4242 34816 4242 4194560 0 0 0 0 150 50 0 0 20 0 1 0 1000 8388608 512 0";
+        Process::parse(
+            stat,
+            "Name:\tsh\nUid:\t1000\t1000\t1000\t1000\nGid:\t100\t100\t100\t100\n",
+            b"sh\0-c\0sleep 5\0",
+        )
+        .unwrap()
     }
 
     #[test]
