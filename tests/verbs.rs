@@ -1,4 +1,4 @@
-//! Verbs on a running or resting container, as a client sees them: exec, stats, diff, cp, commit.
+//! Verbs on a running or resting container, as a client sees them: exec, top, stats, diff, cp, commit, update.
 //!
 //! What Debian's dockerd 20.10 answers to the same calls is what is expected here, texts included where clients show
 //! them; newer Docker's words where those differ.
@@ -19,3 +19,7 @@ mod copies;
 mod execs;
 #[path = "verbs/figures.rs"]
 mod figures;
+#[path = "verbs/remapped.rs"]
+mod remapped;
+#[path = "verbs/updates.rs"]
+mod updates;

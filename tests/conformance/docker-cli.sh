@@ -65,6 +65,14 @@ said=$(docker exec web sh -c 'exit 9' 2>&1); [ $? = 9 ] && ok 'exec exit code' |
 said=$(script -qec "docker exec -it web sh -c tty" /dev/null 2>&1 </dev/null); grep -q '/dev/pts/' <<<"$said" && ok 'exec -it' || bad 'exec -it' "$said"
 check 'stats' 'web .*64MiB' docker stats --no-stream web
 check top 'sh -c echo started' docker top web
+check 'top aux' 'USER +PID' docker top web aux
+check 'top columns' 'PID +NAME' docker top web -eo pid,comm=NAME
+refuse 'top without pid' "Couldn't find PID field" docker top web -o user
+refuse 'top, no such option' 'unsupported option' docker top web xyz
+refuse 'exec, no such user' 'unable to find user nobodyx' docker exec -u nobodyx web true
+refuse 'exec, no such folder' 'chdir to cwd \("/no/such"\)' docker exec -w /no/such web true
+refuse 'exec, relative folder' 'Cwd must be an absolute path' docker exec -w relative web true
+refuse 'exec, no such program' 'executable file not found in \$PATH' docker exec web nosuch
 check inspect '"running"' docker inspect -f '{{json .State.Status}}' web
 check 'inspect memory' '^67108864$' docker inspect -f '{{.HostConfig.Memory}}' web
 check 'inspect mounts' 'volume data /srv' docker inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}}{{end}}' web
@@ -73,6 +81,10 @@ check 'paused' 'Paused' docker ps
 check unpause '' docker unpause web
 check rename '' docker rename web site
 check 'renamed' 'site' docker ps --format '{{.Names}}'
+refuse 'update: too little' 'Minimum memory limit allowed is 6MB' docker update --memory 1m site
+check 'update' 'site' docker update --memory 128m --memory-swap 256m --restart on-failure:2 site
+check 'updated' '134217728 on-failure' docker inspect -f '{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}}' site
+check 'update back' 'site' docker update --restart no site
 refuse 'name in use' 'is already in use by container' docker create --name site "$image"
 refuse 'port in use' 'port is already allocated' docker run --rm --name clash -p 8080:80 "$image" true
 docker rm -f clash >/dev/null 2>&1
@@ -80,6 +92,15 @@ echo file >"$work/file"
 check 'cp in' '' docker cp "$work/file" site:/srv/file
 check 'cp out' '' docker cp site:/srv/file "$work/back"
 [ "$(cat "$work/back" 2>&1)" = file ] && ok 'cp content' || bad 'cp content' "$(ls -la "$work")"
+check 'cp all' '' docker cp site:/. "$work/all"
+[ -e "$work/all/srv/file" ] && [ ! -e "$work/all/proc/self" ] && ok 'cp all: no kernel files' || bad 'cp all' "$(ls "$work/all")"
+rm -rf "$work/all"
+refuse 'cp, no such folder' 'Could not find the file /no in container site' docker cp "$work/file" site:/no/such
+docker create --name still -v data:/srv -v "$work:/host:ro" "$image" true >/dev/null
+check 'cp into a volume at rest' '' docker cp "$work/file" still:/srv/rest
+check 'volume has it' '^file$' docker exec site cat /srv/rest
+refuse 'cp into a read-only bind' 'mounted volume is marked read-only' docker cp "$work/file" still:/host/x
+docker rm still >/dev/null
 check diff '' docker diff site
 check restart '' docker restart -t 5 site
 check kill '' docker kill site
@@ -91,6 +112,8 @@ check 'status text' 'Exited \(0\)' docker ps -a
 refuse 'volume in use' 'volume is in use' docker volume rm data
 check rm '^site$' docker rm site
 check commit 'sha256:' bash -c "docker create --name c1 $image true >/dev/null && docker commit c1 committed:1 && docker rm c1 >/dev/null && docker rmi committed:1 >/dev/null"
+check 'commit --change' '(5s|5000000000) .*APP=a b' bash -c "docker create --name c3 $image true >/dev/null && docker commit -a me -m why -c 'ENV APP=\"a b\"' -c 'HEALTHCHECK --interval=5s CMD true' c3 committed:2 >/dev/null && docker inspect -f '{{.Config.Healthcheck.Interval}} {{.Config.Env}}' committed:2; docker rm c3 >/dev/null; docker rmi committed:2 >/dev/null"
+refuse 'commit --change RUN' 'run is not a valid change command' bash -c "docker create --name c4 $image true >/dev/null; docker commit -c 'RUN x' c4; status=\$?; docker rm c4 >/dev/null; exit \$status"
 check export 'etc/debian_version' bash -c "docker create --name c2 $image true >/dev/null && docker export c2 | tar t; docker rm c2 >/dev/null"
 
 check 'network create' '^[0-9a-f]{64}$' docker network create shop

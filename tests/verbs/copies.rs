@@ -24,14 +24,13 @@ fn out(yard: &Yard, name: &str, path: &str) -> Result<Vec<(String, String)>, (u1
     let mut found = Vec::new();
     for entry in tar::Archive::new(&*answer.body).entries().unwrap() {
         let mut entry = entry.unwrap();
-        let mut content = String::new();
-        if let Some(link) = entry.link_name().unwrap() {
-            content = format!("-> {}", link.display());
+        let content = if let Some(link) = entry.link_name().unwrap() {
+            format!("-> {}", link.display())
         } else {
             let mut bytes = Vec::new();
             std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
-            content = String::from_utf8_lossy(&bytes).into_owned();
-        }
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
         found.push((String::from_utf8_lossy(&entry.path_bytes()).into_owned(), content));
     }
     found.sort();

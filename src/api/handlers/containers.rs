@@ -14,7 +14,7 @@ use crate::engine::container::{
     AttachOptions, CommitOptions, ListContainers, RemoveContainer, StatsOptions, StopOptions, StopTimeout,
     TerminalSize, WaitCondition,
 };
-use crate::engine::oci::fields::look_over_request;
+use crate::engine::oci::fields::{known_restart_policy, look_over_request};
 
 pub async fn list(call: Call) -> Result<Json<Vec<docker::ContainerSummary>>, EngineError> {
     let query = call.query();
@@ -164,6 +164,8 @@ pub async fn kill(call: Call) -> Result<(), EngineError> {
 }
 
 pub async fn update(call: Call) -> Result<Json<docker::ContainerUpdateResponse>, EngineError> {
+    let body: Value = call.json()?;
+    known_restart_policy(body.get("RestartPolicy").unwrap_or(&Value::Null))?;
     call.engine().containers().update(call.id(), call.loose_json()?).await.map(Json)
 }
 

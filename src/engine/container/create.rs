@@ -22,6 +22,7 @@ use crate::engine::layer::detached_root;
 use crate::engine::network::NetworkMode;
 use crate::engine::network::files::extra_host;
 use crate::engine::oci;
+use crate::engine::runtime::HostFacts;
 use crate::engine::runtimes::BUILT_IN;
 use crate::engine::store::write_volatile_record;
 use crate::engine::volume::{MountInput, MountSource, MountedPoint, mount_requests, volumes_from};
@@ -58,7 +59,8 @@ impl Room {
         let host_config = with_defaults(host_config, self.rooms.host.cgroups.is_v2());
         // what a start would refuse without asking the kernel is refused here
         oci::check(&config, &host_config, &self.rooms.host)?;
-        warnings.extend(discarded(&host_config, self.rooms.host.cgroups.is_v2(), self.rooms.host.has_apparmor));
+        validate::realtime(&host_config, self.rooms.host.cgroups.is_v2())?;
+        warnings.extend(discarded(&host_config, &self.rooms.host));
         let networks = self.places(&config, &host_config, endpoints)?;
 
         let id = new_id()?;
@@ -296,7 +298,8 @@ fn with_defaults(mut host: docker::HostConfig, is_v2: bool) -> docker::HostConfi
 }
 
 /// What is asked for and can't be had here, or should be thought over: Docker's warnings.
-fn discarded(host: &docker::HostConfig, is_v2: bool, has_apparmor: bool) -> Vec<String> {
+pub(super) fn discarded(host: &docker::HostConfig, facts: &HostFacts) -> Vec<String> {
+    let (is_v2, has_apparmor) = (facts.cgroups.is_v2(), facts.has_apparmor);
     let mut warnings = Vec::new();
     let mut warn = |text: &str| warnings.push(text.to_owned());
     match (host.oom_kill_disable, is_v2) {
@@ -311,6 +314,14 @@ fn discarded(host: &docker::HostConfig, is_v2: bool, has_apparmor: bool) -> Vec<
         warn(
             "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory \
              swappiness discarded.",
+        );
+    }
+    if !facts.has_io_weight && host.blkio_weight.unwrap_or_default() != 0 {
+        warn("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.");
+    }
+    if !facts.has_io_weight && host.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty()) {
+        warn(
+            "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.",
         );
     }
     if is_v2 && (host.cpu_realtime_period.unwrap_or_default(), host.cpu_realtime_runtime.unwrap_or_default()) != (0, 0)

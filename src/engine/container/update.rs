@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bollard_stubs::models as docker;
 
+use super::create::discarded;
 use super::live::Container;
 use super::restart::policy_of;
 use super::room::Room;
@@ -41,9 +42,12 @@ impl Room {
             ));
         }
         refuse_fixed(&body)?;
-        refuse_conflicts(&record.host_config, &body)?;
+        refuse_conflicts(&record.host_config, &body)
+            .map_err(|error| EngineError::invalid(format!("Cannot update container {}: {error}", container.id)))?;
+        let warnings = discarded(&updated(docker::HostConfig::default(), &body), &self.rooms.host);
         let updated = updated(record.host_config.clone(), &body);
         validate::resources(&updated, usize::try_from(self.rooms.host.cpus).unwrap_or(1))?;
+        validate::realtime(&updated, self.rooms.host.cgroups.is_v2())?;
         if record.state.alive().is_some() {
             let limits = Limits { devices: None, ..oci_limits(&updated, &self.rooms.host)? };
             let before = Limits { devices: None, ..oci_limits(&record.host_config, &self.rooms.host)? };
@@ -69,7 +73,7 @@ impl Room {
             .await?;
         self.tell_shim(&container).await;
         container.publish(&self.rooms.events, "update", []);
-        Ok(docker::ContainerUpdateResponse { warnings: Some(Vec::new()) })
+        Ok(docker::ContainerUpdateResponse { warnings: Some(warnings) })
     }
 }
 

@@ -284,6 +284,20 @@ pub fn resources(host: &docker::HostConfig, cpus: usize) -> Result<(), EngineErr
     Ok(())
 }
 
+/// Refuses real-time budgets where no group of the host's gives any. With version 2 they are discarded with a warning.
+///
+/// # Errors
+/// 400 with the field's name.
+pub fn realtime(host: &docker::HostConfig, is_v2: bool) -> Result<(), EngineError> {
+    let has_parent = host.cgroup_parent.as_ref().is_some_and(|parent| !parent.is_empty());
+    if is_v2 || has_parent || host.cpu_realtime_runtime.unwrap_or_default() == 0 {
+        return Ok(());
+    }
+    Err(EngineError::invalid(
+        "CpuRealtimeRuntime: the group of all containers has no real-time budget; name one that has by CgroupParent",
+    ))
+}
+
 /// Checks a restart policy.
 ///
 /// # Errors

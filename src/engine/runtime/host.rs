@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::engine::oci::CapSet;
 use crate::engine::oci::seccomp::FilterCache;
-use crate::engine::runtime::cgroup::CgroupLayout;
+use crate::engine::runtime::cgroup::{CgroupLayout, Controller};
 
 /// What this host is and what it allows us.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,8 @@ pub struct HostFacts {
     pub has_seccomp: bool,
     /// Whether AppArmor is in force.
     pub has_apparmor: bool,
+    /// Whether disks can be shared out by weight (`BlkioWeight`).
+    pub has_io_weight: bool,
     /// Whether IPv4 is forwarded.
     pub ipv4_forwarding: bool,
     /// `thermal_throttle` directories, hidden from containers.
@@ -60,6 +62,7 @@ impl HostFacts {
         let capability_mask =
             |name| field(&status, name).and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
         let cpu_list = trimmed("/sys/devices/system/cpu/online");
+        let cgroups = CgroupLayout::read();
         Self {
             hostname: text(uname.nodename()),
             kernel_release: text(uname.release()),
@@ -72,10 +75,11 @@ impl HostFacts {
             memory_nodes: trimmed("/sys/devices/system/node/online"),
             memory: kilobytes(&meminfo, "MemTotal:"),
             swap: kilobytes(&meminfo, "SwapTotal:"),
-            cgroups: CgroupLayout::read(),
             capabilities: CapSet::from_bits(capability_mask("CapPrm:") & capability_mask("CapBnd:")),
             has_seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             has_apparmor: trimmed("/sys/module/apparmor/parameters/enabled") == "Y",
+            has_io_weight: has_io_weight(&cgroups),
+            cgroups,
             ipv4_forwarding: trimmed("/proc/sys/net/ipv4/ip_forward") == "1",
             thermal_throttles: thermal_throttles(),
             filters: FilterCache::default(),
@@ -92,6 +96,17 @@ impl HostFacts {
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
+}
+
+/// The files of weights are in every group but the root; these are in the root where the same part of the kernel is
+/// there: CFQ or BFQ for version 1, the cost model or BFQ for version 2.
+fn has_io_weight(cgroups: &CgroupLayout) -> bool {
+    let has = |root: &Path, files: &[&str]| files.iter().any(|file| root.join(file).exists());
+    match (cgroups.controller("blkio"), cgroups.controller("io")) {
+        (Controller::V1(root), _) => has(root, &["blkio.leaf_weight", "blkio.bfq.io_service_bytes"]),
+        (_, Controller::V2(root)) => has(root, &["io.cost.qos"]) || Path::new("/sys/module/bfq").exists(),
+        _ => false,
+    }
 }
 
 fn trimmed(path: &str) -> String {
