@@ -65,7 +65,7 @@ async fn a_refused_update_changes_nothing() {
     ] {
         assert_eq!(update(&yard, "web", &body).refusal(), (400, words), "{body}");
     }
-    // of several limits the kernel refuses one: below what swap is, memory can't be; the others go back
+    // of several limits one can't be had: none is taken
     let answer =
         update(&yard, "web", &json!({"CpuShares": 700, "PidsLimit": 5, "CpusetMems": "0", "CpusetCpus": "4095"}));
     assert_ne!(answer.status, 200);
