@@ -323,6 +323,7 @@ mod tests {
             ("-opid -o args", "PID COMMAND"),
             ("ax --format=pid,lstart", "PID STARTED"),
             ("-O ni", "PID NI S TTY TIME COMMAND"),
+            ("-o pid,euser,tid,minflt", "PID EUSER TID MINFLT"),
         ] {
             assert_eq!(titles(ps_args), expected, "{ps_args:?}");
         }
