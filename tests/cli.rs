@@ -110,3 +110,40 @@ async fn the_demo_is_made_once_and_goes_without_a_trace() {
     assert!(!sample.exists());
     yard.leaves_nothing_behind().await;
 }
+
+#[test]
+fn lint_tells_fixes_and_exits_for_ci() {
+    let folder = tempfile::tempdir().unwrap();
+    let lint = |words: &[&str], input: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_boxyard"));
+        let command = command.arg("lint").args(words).current_dir(folder.path());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        (output.status.code().unwrap(), told, String::from_utf8(output.stderr).unwrap())
+    };
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+
+    assert_eq!(lint(&[], "").0, 2, "there is no ./Dockerfile");
+    assert_eq!(lint(&["--format", "carrier-pigeon"], "").0, 2);
+    write("Dockerfile", "FROM alpine:3.20 AS Base\nEXPOSE 80/TCP\nCOPY a.log /srv/\n");
+    write(".dockerignore", "*.log\n");
+    let (code, told, _) = lint(&[], "");
+    let rules: Vec<&str> = told.lines().filter_map(|line| line.split_once('[')?.1.split(']').next()).collect();
+    assert_eq!((code, rules), (1, vec!["StageNameCasing", "ExposeProtoCasing", "CopyIgnoredFile"]), "{told}");
+    assert_eq!(lint(&["--fail-on", "error"], "").0, 0);
+    assert_eq!(lint(&["--severity", "error"], "").0, 0);
+    assert_eq!(lint(&["--ignore", "copyignoredfile", "--fix"], "").0, 0);
+    let fixed = std::fs::read_to_string(folder.path().join("Dockerfile")).unwrap();
+    assert_eq!(fixed, "FROM alpine:3.20 AS base\nEXPOSE 80/tcp\nCOPY a.log /srv/\n");
+
+    let (code, told, _) = lint(&["-", "--format", "json"], "FROM debian\n");
+    let found: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &found[0]["rule"], &found[0]["severity"]), (1, &"UntaggedBase".into(), &"advice".into()));
+    let (code, told, _) = lint(&["-", "--format", "sarif"], "# hadolint ignore=DL3006\nFROM debian\n");
+    let log: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &log["runs"][0]["results"]), (0, &serde_json::json!([])));
+    let (code, told, said) = lint(&["-", "--fix"], "FROM alpine:3.20\nEXPOSE 80/TCP\n");
+    assert_eq!((code, told.as_str(), said.as_str()), (0, "FROM alpine:3.20\nEXPOSE 80/tcp\n", "1 fixed\n"));
+}

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::fmt::Fmt;
+use super::lint::Lint;
 use super::verb::Verb;
 
 /// A full-screen terminal workbench for containers that brings its own engine.
@@ -65,6 +66,8 @@ pub enum Role {
     Demo(Demo),
     /// Bring Dockerfiles into one layout, without changing what they mean
     Fmt(Fmt),
+    /// Check Dockerfiles: what does not build, and what should be written otherwise
+    Lint(Box<Lint>),
     /// Print a completion script for a shell
     Completion {
         /// For which shell

@@ -12,6 +12,7 @@ mod fmt;
 mod health;
 mod images;
 mod lifecycle;
+mod lint;
 mod lists;
 mod run;
 mod session;
@@ -24,5 +25,6 @@ mod words;
 
 pub use arguments::{Arguments, Demo, Role, Roots, Serve, print_completion};
 pub use fmt::{Fmt, format_files};
+pub use lint::{Lint, check_files};
 pub use verb::{Verb, perform};
 pub use words::causes;

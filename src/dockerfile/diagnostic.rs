@@ -5,6 +5,8 @@ use super::ast::{LineRange, Span};
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// It builds, and could be better. Only the editor and `boxyard lint` tell it.
+    Advice,
     /// It builds, but should be written otherwise.
     Warning,
     /// It does not build.
@@ -31,11 +33,13 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// The message with the advice, as one line for a person.
+    /// The message as one line for a person; an error's with the word that was meant.
     pub fn sentence(&self) -> String {
         match &self.suggestion {
-            Some(suggestion) => format!("{} (did you mean {}?)", self.message, suggestion.replacement),
-            None => self.message.clone(),
+            Some(suggestion) if self.severity == Severity::Error && super::rule(self.code).is_none() => {
+                format!("{} (did you mean {}?)", self.message, suggestion.replacement)
+            }
+            _ => self.message.clone(),
         }
     }
 
@@ -52,4 +56,22 @@ pub struct Suggestion {
     pub span: Span,
     /// By what.
     pub replacement: String,
+}
+
+impl Suggestion {
+    /// What it does to `text`, for a person: one line without a full stop.
+    pub fn told(&self, text: &str) -> String {
+        let shown = |text: &str| {
+            let mut lines = text.trim().lines();
+            let first = lines.next().unwrap_or_default().trim_end();
+            if lines.next().is_some() { format!("`{first} …`") } else { format!("`{first}`") }
+        };
+        let old = self.span.of(text);
+        match (old.trim().is_empty(), self.replacement.trim().is_empty()) {
+            (true, true) => "take the blank line out".to_owned(),
+            (true, false) => format!("insert {}", shown(&self.replacement)),
+            (false, true) => format!("take {} out", shown(old)),
+            (false, false) => format!("write {} instead of {}", shown(&self.replacement), shown(old)),
+        }
+    }
 }

@@ -39,7 +39,7 @@ pub use ast::{
 };
 pub use diagnostic::{Diagnostic, Severity, Suggestion};
 pub use directive::detect_syntax;
-pub use lint::{RULES, Rule, rule};
+pub use lint::{Fix, Fixed, PlatformOf, Rule, Surroundings, Tier, fix, lint, page as lint_page, rule, rules, unmarked};
 pub use parser::{parse, parse_without_lint};
 pub use pieces::{Piece, PieceKind};
 pub use predefined::{BUILDER_ARGS, PLATFORM_ARGS, PROXY_ARGS};
@@ -49,18 +49,20 @@ pub use predefined::{BUILDER_ARGS, PLATFORM_ARGS, PROXY_ARGS};
 pub struct Parsed {
     /// The tree; instructions with errors are in it as [`Body::Invalid`].
     pub file: Dockerfile,
-    /// Errors and lint warnings in the order of the text.
+    /// Errors and lint findings in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Parsed {
-    /// The first error, which is what a build refuses with.
+    /// The first error, which is what a build refuses with. Warnings that `# check=error=true` makes errors are not among
+    /// them: [`Parsed::lint_violation`] has those.
     pub fn first_error(&self) -> Option<&Diagnostic> {
-        self.diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error)
+        let mut errors = self.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        errors.find(|found| !lint::is_buildkits(found.code))
     }
 
-    /// The lint warnings.
+    /// What BuildKit's checks say, which builds tell; advice is not among it.
     pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning)
+        self.diagnostics.iter().filter(|found| found.severity > Severity::Advice && lint::is_buildkits(found.code))
     }
 }

@@ -22,20 +22,16 @@ use super::logical::{logical_lines, physical_lines};
 /// ```
 pub fn parse(text: &str) -> Parsed {
     let (mut parsed, notes) = read(text);
-    lint::lint(text, &parsed.file, &notes, &mut parsed.diagnostics);
-    sort(&mut parsed);
+    lint::check(text, &parsed.file, &notes, &mut parsed.diagnostics);
+    lint::sort(&mut parsed.diagnostics);
     parsed
 }
 
 /// As [`parse`], without lint: the diagnostics are the language's errors alone.
 pub fn parse_without_lint(text: &str) -> Parsed {
     let (mut parsed, _) = read(text);
-    sort(&mut parsed);
+    lint::sort(&mut parsed.diagnostics);
     parsed
-}
-
-fn sort(parsed: &mut Parsed) {
-    parsed.diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, std::cmp::Reverse(diagnostic.severity)));
 }
 
 fn read(text: &str) -> (Parsed, lint::Notes) {

@@ -32,6 +32,7 @@ pub fn play(arguments: Arguments) -> ExitCode {
         Some(Role::Demo(demo)) => demo::play(&arguments, demo),
         Some(Role::Verb(verb)) => verbs::play(&arguments, verb),
         Some(Role::Fmt(fmt)) => boxyard::cli::format_files(fmt),
+        Some(Role::Lint(lint)) => boxyard::cli::check_files(lint),
         Some(Role::Completion { shell }) => {
             boxyard::cli::print_completion(*shell);
             Ok(ExitCode::SUCCESS)

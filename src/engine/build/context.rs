@@ -92,12 +92,12 @@ impl Context {
     }
 
     /// Removes what the ignore file leaves out: the Dockerfile's own (`NAME.dockerignore`) or the context's.
-    pub(super) fn apply_ignore_rules(&self, dockerfile: &str) -> Result<(), BuildFailure> {
+    pub(super) fn apply_ignore_rules(&self, dockerfile: &str) -> Result<IgnoreRules, BuildFailure> {
         let own = format!("{}{}", clean(&format!("/{dockerfile}")).trim_start_matches('/'), ignore::FILE_NAME);
         let tree = self.open().map_err(|error| disk("open the build context", &error))?;
         let Some(mut file) = [own.as_str(), ignore::FILE_NAME].iter().find_map(|name| tree.open(Path::new(name)).ok())
         else {
-            return Ok(());
+            return Ok(IgnoreRules::default());
         };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|error| disk("read .dockerignore", &error))?;
@@ -105,7 +105,7 @@ impl Context {
         if !rules.is_empty() {
             remove_ignored(self.path(), Path::new(""), &rules).map_err(|error| disk("apply .dockerignore", &error))?;
         }
-        Ok(())
+        Ok(rules)
     }
 
     fn open(&self) -> io::Result<Tree> {

@@ -24,7 +24,7 @@ use super::teller::Teller;
 use super::tree::Tree;
 use super::{BuildParts, Room};
 use crate::buildkit::{Vertex, VertexWarning};
-use crate::dockerfile::{Dockerfile, Instruction, LineRange, Parsed, parse, rule};
+use crate::dockerfile::{Dockerfile, Instruction, LineRange, Parsed, Surroundings, parse, rule};
 use crate::engine::EngineError;
 use crate::engine::image::ImageConfig;
 use crate::engine::image::{Images, NewImage, Reference};
@@ -188,11 +188,15 @@ async fn solve(
         BuildContext::Remote(url) => remote::context(&room.parts.root, &url, &request.dockerfile, &cancel).await?,
     };
     let text = context.dockerfile(&request.dockerfile)?;
-    let parsed = parse(&text);
+    let mut parsed = parse(&text);
     if let Some(error) = parsed.first_error() {
         return Err(EngineError::invalid(error.parse_error()).into());
     }
-    context.apply_ignore_rules(&request.dockerfile)?;
+    let ignore = context.apply_ignore_rules(&request.dockerfile)?;
+    parsed.look_around(&text, &Surroundings { ignore: Some(&ignore), ..Surroundings::default() });
+    if let Some(violation) = parsed.lint_violation() {
+        return Err(EngineError::invalid(violation).into());
+    }
     let facts = facts(&parsed, &request.build_args)?;
     let graph = Graph::of(&parsed.file, request.target.as_deref(), &facts).map_err(invalid)?;
     let context_bytes = context.bytes;
@@ -356,9 +360,9 @@ fn announce(build: &Build, graph: &Graph, parsed: &Parsed, dockerfile: &str, sta
         build.teller.tell(BuildMessage::Warning(VertexWarning {
             vertex: digest.clone(),
             level: 1,
-            short: format!("{}: {} (line {})", warning.code, warning.sentence(), warning.lines.first),
+            short: format!("{}: {} (line {})", warning.code, warning.message, warning.lines.first),
             detail: rule.map(|rule| rule.description.to_owned()).into_iter().collect(),
-            url: rule.map(|rule| rule.url.to_owned()).unwrap_or_default(),
+            url: rule.and_then(|rule| rule.url).unwrap_or_default().to_owned(),
             lines: Some(LineRange { ..warning.lines }),
         }));
     }

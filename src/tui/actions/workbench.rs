@@ -39,9 +39,14 @@ pub const ACTIONS: &[Action] = &[
     row("workbench.problem-previous", &["shift-f8"], "", "Go to the problem before", has_problems, |model| {
         command(model, Command::PreviousProblem)
     }),
-    row("workbench.fix", &["f9"], "", "Apply the suggestion for this line", has_problems, |model| {
-        command(model, Command::ApplyFix)
-    }),
+    row(
+        "workbench.fix",
+        &["f9"],
+        "",
+        "Apply the suggestion for this line, or for the selected problem",
+        has_problems,
+        |model| command(model, Command::ApplyFix),
+    ),
     row("workbench.step", &["f4"], "", "Go from a line to its layer's output, or back", is_known, |model| {
         command(model, Command::GoToStep)
     }),
@@ -53,6 +58,9 @@ pub const ACTIONS: &[Action] = &[
     }),
     row("workbench.output", &["alt-3"], "", "Go to the output of the selected layer", is_known, |model| {
         command(model, Command::Pane(Focus::Log))
+    }),
+    row("workbench.problems", &["alt-4"], "", "Go to the list of problems", has_problems, |model| {
+        command(model, Command::Pane(Focus::Problems))
     }),
     row("workbench.undo", &["ctrl-z"], "", "Take the last change back", has_document, |model| {
         command(model, Command::Undo)

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use ratatui_textarea::{CursorMove, TextArea};
 
-use crate::dockerfile::{Diagnostic, Parsed, Severity, Span, parse};
+use crate::dockerfile::ignore::IgnoreRules;
+use crate::dockerfile::{Diagnostic, Parsed, Severity, Span, Surroundings, lint};
 
 /// How many edits can be taken back.
 const UNDO_DEPTH: usize = 1_000;
@@ -19,6 +20,8 @@ pub struct Document {
     area: TextArea<'static>,
     saved: Option<String>,
     parsed: Parsed,
+    /// What the context leaves out.
+    ignore: Option<IgnoreRules>,
     /// First line shown, and first column.
     scroll: (usize, usize),
     /// Lines that fit on the screen when it was last drawn.
@@ -33,12 +36,24 @@ impl Document {
             path: path.to_owned(),
             area: TextArea::new(lines_of(text)),
             saved: content.map(str::to_owned),
-            parsed: parse(text),
+            parsed: lint(text, &Surroundings::default()),
+            ignore: None,
             scroll: (0, 0),
             page: 20,
         };
         document.area.set_max_histories(UNDO_DEPTH);
         document
+    }
+
+    /// Notes what the context leaves out, which the lint looks at.
+    pub fn set_ignore(&mut self, ignore: Option<IgnoreRules>) {
+        self.ignore = ignore;
+        self.lint();
+    }
+
+    fn lint(&mut self) {
+        let surroundings = Surroundings { ignore: self.ignore.as_ref(), ..Surroundings::default() };
+        self.parsed = lint(&self.text(), &surroundings);
     }
 
     /// The file's path.
@@ -75,7 +90,7 @@ impl Document {
         self.area.lines()
     }
 
-    /// What the parser says of it.
+    /// What the parser and the lint say of it.
     pub fn parsed(&self) -> &Parsed {
         &self.parsed
     }
@@ -159,7 +174,7 @@ impl Document {
             }
         };
         if is_changed {
-            self.parsed = parse(&self.text());
+            self.lint();
         }
     }
 
@@ -172,7 +187,7 @@ impl Document {
         self.jump(end);
         self.area.cut();
         self.area.insert_str(replacement);
-        self.parsed = parse(&self.text());
+        self.lint();
     }
 
     /// What was cut or copied last.
@@ -343,6 +358,14 @@ mod tests {
         assert_eq!(finding.severity, Severity::Error);
         assert!(finding.message.contains("unknown instruction: RUNN"), "{}", finding.message);
         assert_eq!(document.finding_counts().0, 1);
+    }
+
+    #[test]
+    fn the_lint_knows_what_the_context_leaves_out() {
+        let mut document = document("FROM a:1\nCOPY x.log /srv/\n");
+        assert_eq!(document.parsed().diagnostics, []);
+        document.set_ignore(IgnoreRules::parse("*.log").ok());
+        assert_eq!(document.finding_at(2).map(|finding| finding.code), Some("CopyIgnoredFile"));
     }
 
     #[test]

@@ -28,7 +28,16 @@ pub async fn carry_out(docker: Docker, effect: WorkbenchEffect, tell: impl Fn(Wo
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error.to_string()),
             };
-            tell(WorkbenchEvent::Opened { path, content });
+            let is_there = content.is_ok();
+            tell(WorkbenchEvent::Opened { path: path.clone(), content });
+            if is_there {
+                let of = path.clone();
+                let read = tokio::task::spawn_blocking(move || {
+                    let (folder, name) = folder_and_name(&of);
+                    ignore_text(folder, &name)
+                });
+                tell(WorkbenchEvent::Ignore { path, text: read.await.unwrap_or_default() });
+            }
         }
         WorkbenchEffect::Save { path, text } => {
             let result = write_whole(path, text.clone()).await;
@@ -67,7 +76,19 @@ async fn write_whole(path: PathBuf, text: String) -> Result<(), String> {
     written.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-/// `.dockerignore` beside the Dockerfile (`NAME.dockerignore` before it), as the filter of what is sent.
+/// The folder of a Dockerfile, which is its context, and its name there.
+fn folder_and_name(path: &Path) -> (&Path, String) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (folder, path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
+}
+
+/// `NAME.dockerignore` beside the Dockerfile, else `.dockerignore`.
+fn ignore_text(folder: &Path, dockerfile: &str) -> Option<String> {
+    let of_file = std::fs::read_to_string(folder.join(format!("{dockerfile}.dockerignore")));
+    of_file.or_else(|_| std::fs::read_to_string(folder.join(".dockerignore"))).ok()
+}
+
+/// The ignore file as the filter of what is sent.
 struct Ignored {
     rules: IgnoreRules,
     kept: Vec<PathBuf>,
@@ -75,8 +96,7 @@ struct Ignored {
 
 impl Ignored {
     fn read(folder: &Path, dockerfile: &str) -> Self {
-        let of_file = std::fs::read_to_string(folder.join(format!("{dockerfile}.dockerignore")));
-        let text = of_file.or_else(|_| std::fs::read_to_string(folder.join(".dockerignore"))).unwrap_or_default();
+        let text = ignore_text(folder, dockerfile).unwrap_or_default();
         // A file with a bad pattern is sent as it is, with everything: the builder then says which line is wrong.
         let rules = IgnoreRules::parse(&text).unwrap_or_default();
         // The builder needs these two whatever the rules say.
@@ -103,8 +123,7 @@ async fn run_build(
     tell: &(impl Fn(WorkbenchEvent) + Send + Sync),
 ) -> Result<String, BuildFailure> {
     let refused = |error: Error| BuildFailure::Refused(error.to_string());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (folder, name) = folder_and_name(path);
     let options = BuildImageOptionsBuilder::default()
         .dockerfile(&name)
         .nocache(cached == Cached::No)

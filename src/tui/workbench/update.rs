@@ -12,6 +12,7 @@ use super::chooser::{Choice, Chooser};
 use super::document::{Document, Edit, Movement, Selecting};
 use super::model::{Cached, Focus, LogPlace, Prompt, StepChoice, Workbench, proposed_tag};
 use crate::buildkit::TraceUpdate;
+use crate::dockerfile::ignore::IgnoreRules;
 
 /// What the user can ask of the workbench by a key or by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum WorkbenchEvent {
     Found(Vec<PathBuf>),
     /// A file was read; `None`: it does not exist yet.
     Opened { path: PathBuf, content: Result<Option<String>, String> },
+    /// The ignore file of a context was read; `None`: it has none.
+    Ignore { path: PathBuf, text: Option<String> },
     /// The text was written.
     Saved { text: String, result: Result<(), String> },
     /// A build went on.
@@ -233,10 +236,18 @@ impl Workbench {
     fn apply_fix(&mut self) {
         let Some(document) = &mut self.document else { return };
         let line = document.cursor().0 + 1;
-        let finding =
-            document.parsed().diagnostics.iter().find(|it| it.lines.contains(line) && it.suggestion.is_some());
+        let findings = &document.parsed().diagnostics;
+        let finding = match self.focus {
+            Focus::Problems => findings.get(self.problem),
+            _ => findings.iter().find(|it| it.lines.contains(line) && it.suggestion.is_some()),
+        };
         if let Some(suggestion) = finding.and_then(|finding| finding.suggestion.clone()) {
             document.replace(suggestion.span, &suggestion.replacement);
+            let left = document.parsed().diagnostics.len();
+            self.problem = self.problem.min(left.saturating_sub(1));
+            if left == 0 && self.focus == Focus::Problems {
+                self.focus = Focus::Editor;
+            }
         }
     }
 
@@ -494,6 +505,13 @@ impl Workbench {
             WorkbenchEvent::Opened { path, content: Err(why) } => {
                 vec![complaint(&format!("{} was not opened", path.display()), &why)]
             }
+            WorkbenchEvent::Ignore { path, text } => {
+                if let Some(document) = self.document.as_mut().filter(|open| open.path() == path) {
+                    // Which of its lines is wrong the builder says; here it only means that nothing is known.
+                    document.set_ignore(text.and_then(|text| IgnoreRules::parse(&text).ok()));
+                }
+                Vec::new()
+            }
             WorkbenchEvent::Saved { text, result } => self.saved(text, result),
             WorkbenchEvent::Progress { build, update } => {
                 if let Some(build) = self.build_numbered(build) {
@@ -700,5 +718,17 @@ mod tests {
         let mut bench = bench("FORM a\n");
         bench.command(Command::ApplyFix);
         assert_eq!(bench.document().unwrap().text(), "FROM a\n");
+    }
+
+    #[test]
+    fn fixes_are_applied_from_the_list_of_problems() {
+        let mut bench = bench("FROM a:1\nADD b /b\nEXPOSE 1/TCP\n");
+        bench.command(Command::Pane(Focus::Problems));
+        press(&mut bench, KeyCode::Down);
+        bench.command(Command::ApplyFix);
+        assert_eq!(bench.document().unwrap().text(), "FROM a:1\nADD b /b\nEXPOSE 1/tcp\n");
+        bench.command(Command::ApplyFix);
+        assert_eq!(bench.document().unwrap().text(), "FROM a:1\nCOPY b /b\nEXPOSE 1/tcp\n");
+        assert_eq!(bench.focus, Focus::Editor, "nothing is left in the list");
     }
 }

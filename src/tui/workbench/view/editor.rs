@@ -76,6 +76,7 @@ fn gutter_line(document: &Document, row: usize, states: &LineStates<'_>, look: L
     let (finding, finding_role) = match document.finding_at(row + 1).map(|finding| finding.severity) {
         Some(Severity::Error) => (look.glyphs.failed, Role::Bad),
         Some(Severity::Warning) => (look.glyphs.warning, Role::Warn),
+        Some(Severity::Advice) => (look.glyphs.info, Role::Dim),
         None => (" ", Role::Faint),
     };
     let number_role = if is_cursor_row { Role::Text } else { Role::Faint };
@@ -107,7 +108,12 @@ fn styled_line(document: &Document, line: &str, start: usize, row: usize, look: 
         }
     }
     for finding in parsed.diagnostics.iter().filter(|finding| finding.lines.contains(row + 1)) {
-        let role = if finding.severity == Severity::Error { Role::Bad } else { Role::Warn };
+        let role = match finding.severity {
+            Severity::Error => Role::Bad,
+            Severity::Warning => Role::Warn,
+            // Advice has its mark in the gutter; a text full of underlines hides what matters.
+            Severity::Advice => continue,
+        };
         let underline = look.style(role).add_modifier(Modifier::UNDERLINED);
         let is_marked = |at: usize| (finding.span.start..finding.span.end).contains(&(start + at));
         for (_, _, target) in styled.iter_mut().filter(|(at, c, _)| is_marked(*at) && !c.is_whitespace()) {

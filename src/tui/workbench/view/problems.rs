@@ -24,11 +24,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, places: &Places, bench: &Workbench, lo
         let (mark, role) = match finding.severity {
             Severity::Error => (look.glyphs.failed, Role::Bad),
             Severity::Warning => (look.glyphs.warning, Role::Warn),
+            Severity::Advice => (look.glyphs.info, Role::Dim),
         };
         let where_and_what = format!("{:>3}  {}", finding.lines.first, text::clean(&finding.sentence()));
-        let room = usize::from(row.width).saturating_sub(4);
+        let fix = if finding.suggestion.is_some() { " fix " } else { "" };
+        let room = usize::from(row.width).saturating_sub(4 + fix.len());
         let line = text::left(&where_and_what, room, look.glyphs.ellipsis);
-        let mut line = Line::from(vec![look.span(format!(" {mark} "), role), look.span(line, Role::Text)]);
+        let mark = look.span(format!(" {mark} "), role);
+        let mut line = Line::from(vec![mark, look.span(line, Role::Text), look.span(fix.to_owned(), Role::Dim)]);
         if is_focused && place == bench.problem {
             line = line.style(look.style(Role::Selected));
             line.spans.iter_mut().for_each(|span| span.style = look.style(Role::Selected));
