@@ -67,9 +67,10 @@ fn tables() -> Vec<(u32, HashMap<&'static str, u32>)> {
 
 /// The part for one architecture; every path through it ends in a return.
 fn table(profile: &Profile, circumstances: &Circumstances, numbers: &HashMap<&'static str, u32>) -> Vec<u64> {
-    let mut program = vec![statement(LOAD, NUMBER)];
-    program.extend(tree(&ranges(profile, circumstances, numbers)));
-    program
+    let mut backward = Backward::default();
+    backward.tree(&ranges(profile, circumstances, numbers)); // begins with what it added last
+    backward.push(statement(LOAD, NUMBER));
+    backward.instructions.into_iter().rev().collect()
 }
 
 /// The first number of each run of equal verdicts, in order, beginning with 0.
@@ -127,27 +128,65 @@ impl Verdict {
     }
 }
 
-/// Halves the ranges until one is left.
-fn tree(ranges: &[(u32, Verdict)]) -> Vec<u64> {
-    match ranges {
-        [] => Vec::new(),
-        [(_, verdict)] => leaf(verdict),
-        _ => {
-            let (lower, upper) = ranges.split_at(ranges.len() / 2);
-            let (below, above) = (tree(lower), tree(upper));
-            let from = upper.first().map_or(0, |(from, _)| *from);
-            let mut program = Vec::with_capacity(below.len() + above.len() + 2);
-            match u8::try_from(below.len()) {
-                Ok(far) => program.push(branch(IF_AT_LEAST, from, far, 0)),
-                // a conditional jump reaches 255 instructions, the other kind any number
-                Err(_) => {
-                    program.push(branch(IF_AT_LEAST, from, 0, 1));
-                    program.push(statement(JUMP, below.len() as u32));
-                }
+/// A table's instructions from its last to its first: jumps only go forward, so what they lead to is there already, and
+/// all ways to one verdict can share one return. Fewer instructions are loaded, translated and checked faster.
+#[derive(Default)]
+struct Backward {
+    instructions: Vec<u64>,
+    /// The return of each value that was added last, and so is nearest.
+    returns: HashMap<u32, usize>,
+}
+
+impl Backward {
+    /// How far a conditional jump goes, less the one instruction that its other way may still need.
+    const REACH: usize = 254;
+
+    fn push(&mut self, instruction: u64) -> usize {
+        self.instructions.push(instruction);
+        self.instructions.len() - 1
+    }
+
+    /// How many instructions the next one would have to skip to get to `target`.
+    fn distance(&self, target: usize) -> usize {
+        self.instructions.len() - target - 1
+    }
+
+    /// Halves the ranges until one is left. Returns where to begin.
+    fn tree(&mut self, ranges: &[(u32, Verdict)]) -> usize {
+        match ranges {
+            [] => self.returning(Action::KillProcess.value()),
+            [(_, verdict)] if verdict.ways.is_empty() => self.returning(verdict.otherwise.value()),
+            [(_, verdict)] => {
+                self.instructions.extend(leaf(verdict).into_iter().rev());
+                self.instructions.len() - 1
             }
-            program.extend(below);
-            program.extend(above);
-            program
+            _ => {
+                let (lower, upper) = ranges.split_at(ranges.len() / 2);
+                let (above, below) = (self.tree(upper), self.tree(lower));
+                let from = upper.first().map_or(0, |(from, _)| *from);
+                let (above, below) = (self.near(above), self.near(below));
+                let (yes, no) = (self.distance(above) as u8, self.distance(below) as u8);
+                self.push(branch(IF_AT_LEAST, from, yes, no))
+            }
+        }
+    }
+
+    fn returning(&mut self, value: u32) -> usize {
+        match self.returns.get(&value) {
+            Some(at) if self.distance(*at) <= Self::REACH => *at,
+            _ => {
+                let at = self.push(statement(RETURN, value));
+                self.returns.insert(value, at);
+                at
+            }
+        }
+    }
+
+    /// `target`, or a jump to it that is within reach.
+    fn near(&mut self, target: usize) -> usize {
+        match self.distance(target) {
+            ..=Self::REACH => target,
+            far => self.push(statement(JUMP, far as u32)),
         }
     }
 }
