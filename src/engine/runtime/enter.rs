@@ -6,10 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{Mode, OFlags};
 
+use super::cgroup::Cgroups;
 use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
-use super::{Stdio, Step, StepError, mapping, terminal};
+use super::{Stdio, Step, StepError, launch, mapping, terminal};
 use crate::engine::oci::ProcessPlan;
 use crate::engine::trace::Trace;
 use crate::sys::process::exit_now;
@@ -19,6 +20,21 @@ use crate::sys::process::exit_now;
 pub(super) struct Target<'a> {
     pub pid: u32,
     pub process: BorrowedFd<'a>,
+    pub group: Group<'a>,
+}
+
+/// The container's cgroup.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
+    pub cgroups: &'a Cgroups,
+    pub path: &'a str,
+}
+
+impl Group<'_> {
+    /// Takes this process into it: from then on the container's limits hold.
+    pub(super) fn enter(&self) -> Result<(), StepError> {
+        self.cgroups.enter_v1(self.path).map_err(|error| launch::cgroup_step(Step::AttachCgroup, &error))
+    }
 }
 
 /// Joins the container of the process `container` and becomes the plan's program; failing, tells the parent and ends.
@@ -29,9 +45,9 @@ pub(super) fn run(plan: &ProcessPlan, container: Target<'_>, stdio: Stdio, talk:
 }
 
 fn set_up(plan: &ProcessPlan, container: Target<'_>, stdio: Stdio, talk: &Talk) -> Result<Infallible, StepError> {
+    container.group.enter()?;
     process::leave_parent(plan)?;
     process::write_own_proc(plan)?;
-    talk.expect(&Message::Attached)?; // only then the container's limits hold
     let owner = root_of(container.pid)?;
     let mut namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWIPC

@@ -9,12 +9,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::MountPropagationFlags;
 
+use super::cgroup::Cgroups;
 use super::devices::{self, Gathered};
 use super::mounts::{self, Sources};
 use super::process::{self, MissingDirectory, Prepared};
 use super::step::During;
 use super::talk::{Message, Talk};
-use super::{Stdio, Step, StepError, hide, network, remap, root, terminal};
+use super::{Stdio, Step, StepError, enter, hide, network, remap, root, terminal};
 use crate::engine::oci::{ConsoleSize, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind, NetNs, Sharing, UserNs};
 use crate::engine::trace::Trace;
 use crate::sys::process::exit_now;
@@ -24,6 +25,14 @@ pub(super) struct Job<'a> {
     pub plan: &'a LaunchPlan,
     pub devices: &'a Gathered,
     pub netns: Option<BorrowedFd<'a>>,
+    pub cgroups: &'a Cgroups,
+}
+
+impl Job<'_> {
+    /// Takes this process into the container's cgroups.
+    pub(super) fn enter_cgroups(&self) -> Result<(), StepError> {
+        enter::Group { cgroups: self.cgroups, path: &self.plan.cgroup.path }.enter()
+    }
 }
 
 /// Sets this process up as the container's first, and becomes its program; failing, tells the parent and ends.
@@ -39,6 +48,8 @@ pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk, mut trace: Trace) ->
 fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result<std::convert::Infallible, StepError> {
     let plan = job.plan;
     trace.mark("clone");
+    job.enter_cgroups()?;
+    trace.mark("moved into its cgroups");
     process::leave_parent(&plan.process)?;
     join_namespaces(job)?;
     trace.mark("session, limits, namespaces");
@@ -47,8 +58,9 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result
     write_sysctls(&plan.sysctls)?;
     name_host(plan)?;
 
-    let mut is_attached = run_early_hooks(plan, talk)?;
-    trace.mark("streams, sysctls, host name");
+    enter_cgroup_namespace(plan)?;
+    trace.mark("streams, sysctls, host name, cgroup namespace");
+    run_hooks(plan, talk)?;
     let sources = Sources::open(plan)?;
     trace.mark("sources of mounts");
     let detached = root::open(&plan.root)?;
@@ -58,16 +70,8 @@ fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result
     let root = root::enter(detached, &plan.root)?;
 
     trace.mark("pivot_root");
-    let mut enter_cgroups = || {
-        if !std::mem::replace(&mut is_attached, true) {
-            talk.expect(&Message::Attached)?;
-            enter_cgroup_namespace(plan)?;
-        }
-        Ok(())
-    };
-    mounts::make(plan, sources, &root, &mut enter_cgroups)?;
-    enter_cgroups()?;
-    trace.mark("mounts (and the wait for the cgroup)");
+    mounts::make(plan, sources, &root)?;
+    trace.mark("mounts");
     devices::make(&job.devices.nodes, &plan.mounts, &root)?;
     finish(plan, &root, wants_terminal, talk, trace)
 }
@@ -99,30 +103,18 @@ pub(super) fn finish(
     prepared.run_with(&plan.process, terminal, talk, &plan.hooks.start_container, trace)
 }
 
-/// Hooks that come before the host is out of sight. Tells whether the process is known to be in its cgroups now.
-fn run_early_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
+/// Hooks that come before the host is out of sight.
+pub(super) fn run_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<(), StepError> {
     let hooks = &plan.hooks;
     if !hooks.outside && hooks.create_container.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
-    talk.expect(&Message::Attached)?; // the message that comes first
-    run_hooks(plan, talk)
-}
-
-/// The same, once it is in its cgroups.
-pub(super) fn run_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<bool, StepError> {
-    let hooks = &plan.hooks;
-    if !hooks.outside && hooks.create_container.is_empty() {
-        return Ok(false);
-    }
-    enter_cgroup_namespace(plan)?;
     if hooks.outside {
         talk.send(&Message::Hooks, None)?;
         talk.expect(&Message::HooksRan)?;
     }
     let state = super::hooks::state_inside(&plan.id, "creating");
-    hooks.create_container.iter().try_for_each(|hook| super::hooks::run_hook(hook, &state))?;
-    Ok(true)
+    hooks.create_container.iter().try_for_each(|hook| super::hooks::run_hook(hook, &state))
 }
 
 pub(super) fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
@@ -162,7 +154,7 @@ fn join(pid: u32, kind: &str, flag: CloneFlags) -> Result<(), StepError> {
     setns(namespace, flag).during(Step::JoinNamespace, &path)
 }
 
-/// Once the parent has moved us: what we see of the cgroup tree begins at our own group.
+/// Once we are in our cgroups: what we see of their tree begins there.
 pub(super) fn enter_cgroup_namespace(plan: &LaunchPlan) -> Result<(), StepError> {
     match plan.namespaces.cgroup {
         Sharing::Private => unshare(CloneFlags::CLONE_NEWCGROUP).during(Step::Unshare, "cgroup"),

@@ -1,7 +1,7 @@
 //! Creating and starting processes of containers: the parent's side.
 //!
-//! The new process is a clone of this one that sets itself up ([`init`](super::init), [`enter`](super::enter)) while
-//! the parent moves it into its cgroups; they meet over a [`Talk`].
+//! The new process is a clone of this one that enters its cgroups and sets itself up ([`init`](super::init),
+//! [`enter`](super::enter)); they meet over a [`Talk`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -194,12 +194,11 @@ fn create_process(
     let cloned = clone_into(&plan.cgroup, cgroups, own_namespaces(plan), peer.as_ref())?;
     let Cloned::Parent { mut pid, mut pidfd } = cloned else {
         drop(talk);
-        init::run(&init::Job { plan, devices, netns }, stdio, &childs_talk, Trace::new("init", trace.is_on()))
+        init::run(&init::Job { plan, devices, netns, cgroups }, stdio, &childs_talk, Trace::new("init", trace.is_on()))
     };
     trace.mark("clone");
     drop((childs_talk, stdio));
-    let met = attach(&talk, cgroups, &plan.cgroup.path, pid).and_then(|()| {
-        trace.mark("moved into its cgroups");
+    let mut meet = || {
         if plan.namespaces.user != UserNs::Host {
             let preparer = std::mem::replace(&mut pidfd, moved(&talk)?);
             let _ = waitid(WaitId::PidFd(preparer.as_fd()), WaitIdOptions::EXITED); // it ends by itself
@@ -208,8 +207,8 @@ fn create_process(
         let pty_master = ready(&talk, pid, run_hooks, &mut trace)?;
         trace.mark("the container is set up");
         Ok(pty_master)
-    });
-    match met {
+    };
+    match meet() {
         Ok(pty_master) => Ok(Created { pid, pidfd, pty_master, trace, talk }),
         Err(error) => {
             end(pidfd.as_fd());
@@ -245,13 +244,12 @@ pub fn exec(target: ExecTarget<'_>, plan: &ProcessPlan, stdio: Stdio) -> Result<
     let cloned = clone_into(target.cgroup, &cgroups, CloneFlags::empty(), Some(&container))?;
     let Cloned::Parent { pid, pidfd } = cloned else {
         drop(talk);
-        enter::run(plan, enter::Target { pid: target.pid, process: container.as_fd() }, stdio, &childs_talk)
+        let group = enter::Group { cgroups: &cgroups, path: &target.cgroup.path };
+        enter::run(plan, enter::Target { pid: target.pid, process: container.as_fd(), group }, stdio, &childs_talk)
     };
     drop((childs_talk, stdio));
     let mut trace = Trace::default();
-    let met = attach(&talk, &cgroups, &target.cgroup.path, pid)
-        .and_then(|()| talk.expect(&Message::Ready))
-        .and_then(|pty| start(&talk, &mut trace).map(|()| pty));
+    let met = talk.expect(&Message::Ready).and_then(|pty| start(&talk, &mut trace).map(|()| pty));
     match met {
         Ok(pty_master) => Ok(Running { pid, pidfd, pty_master, trace }),
         Err(error) => {
@@ -298,22 +296,6 @@ fn number_of(pidfd: &OwnedFd) -> Result<u32, StepError> {
     number.ok_or_else(|| StepError::new(Step::Clone, rustix::io::Errno::SRCH, "in the user namespace"))
 }
 
-/// Puts the child into its cgroups and tells it.
-fn attach(talk: &Talk, cgroups: &Cgroups, path: &str, pid: u32) -> Result<(), StepError> {
-    let attached = cgroups.attach_v1(path, pid).map_err(|error| cgroup_step(Step::AttachCgroup, &error));
-    if let Err(error) = attached {
-        // if the child died meanwhile, its own failure is the cause; one that lives would wait for us as we for it
-        if error.errno == rustix::io::Errno::SRCH.raw_os_error()
-            && let Ok(Some((Message::Failed(first), _))) = talk.receive()
-        {
-            return Err(first);
-        }
-        return Err(error);
-    }
-    let _ = talk.send(&Message::Attached, None); // a child that is gone has left its failure to be received
-    Ok(())
-}
-
 /// Waits until the child is set up, running its hooks when it asks for them, and takes the terminal's master from it.
 fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>, trace: &mut Trace) -> Result<Option<OwnedFd>, StepError> {
     match talk.receive_traced(trace)? {
@@ -354,7 +336,7 @@ fn open_process(pid: u32) -> Result<OwnedFd, StepError> {
     pidfd_open(number, PidfdFlags::empty()).during(Step::JoinNamespace, format!("of process {pid}"))
 }
 
-fn cgroup_step(step: Step, error: &CgroupError) -> StepError {
+pub(super) fn cgroup_step(step: Step, error: &CgroupError) -> StepError {
     let errno = rustix::io::Errno::from_io_error(&error.source).unwrap_or(rustix::io::Errno::IO);
     StepError::new(step, errno, format!("{} {}", error.attempted, error.path.display()))
 }

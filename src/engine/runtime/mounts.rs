@@ -164,20 +164,9 @@ fn directory_name(hierarchy: &Hierarchy) -> String {
     hierarchy.mount.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// Makes the plan's mounts. `enter_cgroups` is called before the first mount that shows cgroups.
-pub(super) fn make(
-    plan: &LaunchPlan,
-    sources: Sources,
-    root: &OwnedFd,
-    enter_cgroups: &mut dyn FnMut() -> Result<(), StepError>,
-) -> Result<(), StepError> {
-    for (mount, source) in plan.mounts.iter().zip(sources.0) {
-        if mount.kind == MountKind::Cgroup {
-            enter_cgroups()?;
-        }
-        make_one(plan, mount, source, root)?;
-    }
-    Ok(())
+/// Makes the plan's mounts, in the cgroup namespace that they are to show.
+pub(super) fn make(plan: &LaunchPlan, sources: Sources, root: &OwnedFd) -> Result<(), StepError> {
+    plan.mounts.iter().zip(sources.0).try_for_each(|(mount, source)| make_one(plan, mount, source, root))
 }
 
 fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd) -> Result<(), StepError> {

@@ -44,6 +44,7 @@ struct Handed {
 pub(super) fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result<Infallible, StepError> {
     let plan = job.plan;
     trace.mark("clone");
+    job.enter_cgroups()?; // the clone is to be born in them
     process::leave_parent(&plan.process)?;
     init::join_namespaces(job)?;
     trace.mark("session, limits, namespaces");
@@ -56,7 +57,6 @@ pub(super) fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace
     let handed = prepare(job, owner, namespace.as_fd(), wants_terminal)?;
     trace.mark("streams, sources of mounts, root file system");
 
-    talk.expect(&Message::Attached)?; // the clone is to be born in its cgroups
     setns(&namespace, CloneFlags::CLONE_NEWUSER).during(Step::JoinNamespace, "user")?;
     process::become_root()?;
     drop(namespace);
@@ -109,14 +109,15 @@ fn prepare(
 /// The second process, root of the user namespace: everything from here on is the container's own.
 fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk, trace: &mut Trace) -> Result<Infallible, StepError> {
     let Handed { root, mut sources, wants_terminal } = handed;
-    trace.mark("the wait for the cgroup, clone in the user namespace");
+    trace.mark("clone in the user namespace");
     setsid().during(Step::Clone, "session")?;
     if plan.namespaces.net == NetNs::Fresh {
         network::raise_loopback()?;
     }
     init::write_sysctls(&plan.sysctls)?;
     init::name_host(plan)?;
-    let mut has_entered = init::run_hooks(plan, talk)?;
+    init::enter_cgroup_namespace(plan)?;
+    init::run_hooks(plan, talk)?;
     // the kernel shows these to a user namespace only while it has the host's in sight
     sources.add(plan, |mount| {
         let kind = match mount.kind {
@@ -127,10 +128,7 @@ fn go_on(plan: &LaunchPlan, handed: Handed, talk: &Talk, trace: &mut Trace) -> R
         new_view(kind, mount).map(Some)
     })?;
     let root = root::enter_at(NewRoot::Detached(root), Path::new("/"))?;
-    let mut enter_cgroups =
-        || if std::mem::replace(&mut has_entered, true) { Ok(()) } else { init::enter_cgroup_namespace(plan) };
-    mounts::make(plan, sources, &root, &mut enter_cgroups)?;
-    enter_cgroups()?;
+    mounts::make(plan, sources, &root)?;
     trace.mark("pivot_root, mounts");
     devices::make(&[], &plan.mounts, &root)?;
     init::finish(plan, &root, wants_terminal, talk, trace)

@@ -23,8 +23,6 @@ const LONGEST: usize = 16 * 1024;
 /// A message of either side.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// Parent: you are in your cgroups now.
-    Attached,
     /// Child: I have ended; the process that comes along, your child too, goes on in the user namespace.
     Moved,
     /// Child: everything is set up; the terminal's master comes along.
@@ -170,7 +168,7 @@ mod tests {
     #[test]
     fn who_failed_without_listening_is_heard() {
         let (ours, theirs) = Talk::pair().unwrap();
-        ours.send(&Message::Attached, None).unwrap();
+        ours.send(&Message::HooksRan, None).unwrap();
         theirs.send(&Message::Failed(failure()), None).unwrap();
         drop(theirs);
         let told = ours.expect(&Message::Ready).unwrap_err();
@@ -183,7 +181,7 @@ mod tests {
         for is_listening in [true, false] {
             let (ours, theirs) = Talk::pair().unwrap();
             if !is_listening {
-                ours.send(&Message::Attached, None).unwrap();
+                ours.send(&Message::HooksRan, None).unwrap();
             }
             theirs.send(&Message::Failed(failure()), None).unwrap();
             drop(theirs);

@@ -146,19 +146,14 @@ impl Cgroups {
         }
     }
 
-    /// Moves a process into `path` in every hierarchy.
-    pub fn attach(&self, path: &str, pid: u32) -> Result<(), CgroupError> {
-        if let Some(root) = &self.layout.v2 {
-            write_file(&root.join(path).join("cgroup.procs"), &pid.to_string())?;
-        }
-        self.attach_v1(path, pid)
-    }
-
-    /// Moves a process into `path` in the version 1 hierarchies, for one that was cloned into the version 2 group.
-    pub fn attach_v1(&self, path: &str, pid: u32) -> Result<(), CgroupError> {
-        let number = pid.to_string();
-        let places = self.layout.v1.iter().map(|hierarchy| hierarchy.mount.join(path).join("cgroup.procs"));
-        places.into_iter().try_for_each(|procs| write_file(&procs, &number))
+    /// Moves the calling process, which must have one thread, into `path` in the version 1 hierarchies; it was cloned
+    /// into the version 2 group.
+    ///
+    /// For a thread that moves nobody but itself, the kernel (since Linux 5.4) needs not keep all others from making and
+    /// ending threads. Getting them to stop takes an RCU grace period: 6 ms on an idle machine, 20 ms on a busy one.
+    pub fn enter_v1(&self, path: &str) -> Result<(), CgroupError> {
+        let places = self.layout.v1.iter().map(|hierarchy| hierarchy.mount.join(path).join("tasks"));
+        places.into_iter().try_for_each(|tasks| write_file(&tasks, "0"))
     }
 
     /// Stops every process in it; returns when they stand still.
