@@ -1,9 +1,11 @@
 //! The folder that holds everything an engine owns, and the lock that makes one process its owner.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
@@ -125,6 +127,16 @@ impl Trash {
     }
 }
 
+/// How long the lock of a killed engine may live on: a process that it was just starting shares its descriptors until it
+/// executes its program.
+const HEIR_LIMIT: Duration = Duration::from_secs(5);
+
+/// Whether process `pid` still does anything; a zombie does not.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 fn take_lock(root: &Path) -> Result<File, StateRootError> {
     let path = root.join("lock");
     let io_error = |source| StateRootError::Io { action: "lock", path: path.clone(), source };
@@ -136,14 +148,20 @@ fn take_lock(root: &Path) -> Result<File, StateRootError> {
         .mode(0o600)
         .open(&path)
         .map_err(io_error)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            lock.read_to_string(&mut holder).map_err(io_error)?;
-            return Err(StateRootError::Locked { root: root.to_owned(), holder: holder.trim().parse().ok() });
+    let until = Instant::now() + HEIR_LIMIT;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let text = fs::read_to_string(&path).map_err(io_error)?;
+                let holder = text.trim().parse().ok();
+                if holder.is_none_or(is_alive) || Instant::now() > until {
+                    return Err(StateRootError::Locked { root: root.to_owned(), holder });
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(errno) => return Err(io_error(errno.into())),
         }
-        Err(errno) => return Err(io_error(errno.into())),
     }
     lock.set_len(0).map_err(io_error)?;
     // On a full disk the lock still holds; only the holder's number is missing from the refusal others read.
