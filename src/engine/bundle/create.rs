@@ -104,6 +104,7 @@ pub(super) fn wait(pidfd: &OwnedFd) -> Result<ExitCode, Failure> {
 }
 
 fn make(command: &Command) -> Result<Made, Failure> {
+    become_sealed()?; // first of all, as everything before it is done twice
     let id = command.id()?;
     let bundle = std::path::absolute(command.path("bundle").unwrap_or(Path::new("."))).attempt("bundle")?;
     let config = read_config(&bundle)?;
@@ -113,7 +114,6 @@ fn make(command: &Command) -> Result<Made, Failure> {
     plan.process.preserve_fds = command.number("preserve-fds")?.unwrap_or(0);
     plan.process.shares_keyring = command.has("no-new-keyring");
     check_root(&plan)?;
-    become_sealed()?;
     let place = Place::of(&command.root, id);
     place.make()?;
     make_in(&place, plan, &config, bundle)

@@ -80,14 +80,20 @@ fn overlaid(path: &Path) -> io::Result<OwnedFd> {
     }
     // Descriptors stand for the folders: their names may hold the separators of mount options.
     let folder = File::open(folder)?;
-    let empty = tempfile::tempdir()?;
-    let second = File::open(empty.path())?;
+    let second = empty_folder()?;
     let layers = format!("/proc/self/fd/{}:/proc/self/fd/{}", folder.as_raw_fd(), second.as_raw_fd());
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "lowerdir", layers)?;
     fsconfig_create(&context)?;
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
     Ok(openat(&mount, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// A folder of a file system of its own, in memory and mounted nowhere.
+fn empty_folder() -> Result<OwnedFd, Errno> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
 /// A copy in memory with every seal there is.
