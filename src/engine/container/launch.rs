@@ -128,6 +128,8 @@ impl Room {
         acquired.bundle = true;
         self.make_bundle(container).await?;
         acquired.trace.mark("run folder");
+        // It comes while the network is made.
+        let shim = Shim::summon(&self.rooms.binary, &container.folder.bundle)?;
 
         let sandbox = self.make_sandbox(&record, acquired).await?;
         acquired.trace.mark("network");
@@ -171,7 +173,7 @@ impl Room {
             runtime: self.external_runtime(&record)?,
         };
         acquired.trace.mark("plan");
-        let shim = Shim::spawn(&self.rooms.binary, &container.folder.bundle, &spec, sandbox.netns).await?;
+        let shim = shim.entrust(&spec, sandbox.netns).await?;
         acquired.shim = Some(shim.clone());
         acquired.trace.take_in(shim.hello().trace.iter().cloned());
         acquired.trace.mark("shim and container are set up");

@@ -15,9 +15,11 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::binary::ShimBinary;
 use super::driver::{Command, Driver, Shared, ShimEvents};
+use super::errand;
 use super::error::ShimError;
 use super::logs::LogPosition;
 use super::protocol::{self, Answer, Attach, ExecRequest, Hello, Message, Request, ShimEvent, Target, Verb};
@@ -65,34 +67,70 @@ pub struct ExecStarted {
     pub exit: oneshot::Receiver<i64>,
 }
 
-impl Shim {
-    /// Starts a shim for the container of `bundle`, a folder that is there, and waits until the container's first process is set up and
-    /// waits for [`Shim::start`]. `netns` is what `NetNs::Inherited` in the plan stands for.
+/// A shim on its way that waits to hear which container it is to keep. Dropped, it ends by itself.
+#[derive(Debug)]
+pub struct Summoned {
+    bundle: Bundle,
+    connection: std::os::unix::net::UnixStream,
+    launched: JoinHandle<Result<(), ShimError>>,
+}
+
+impl Summoned {
+    /// Has the shim set the container up and waits until its first process waits for [`Shim::start`]. `netns` is what
+    /// `NetNs::Inherited` in the plan stands for.
     ///
     /// # Errors
     /// [`ShimError::Create`] with the step that failed; nothing is left then but the files of the bundle.
+    pub async fn entrust(self, spec: &ShimSpec, netns: Option<OwnedFd>) -> Result<Shim, ShimError> {
+        let Self { bundle, connection, launched } = self;
+        launched
+            .await
+            .map_err(|error| ShimError::System { message: format!("spawn the container's shim: {error}") })??;
+        let (place, spec) = (bundle.spec(), spec.clone());
+        tokio::task::spawn_blocking(move || store::write_volatile_record(&place, &spec))
+            .await
+            .map_err(|error| ShimError::System { message: format!("write the shim's orders: {error}") })??;
+        errand::send(&connection, netns.as_ref().map(AsFd::as_fd))
+            .map_err(ShimError::io("give orders to the shim of", bundle.folder()))?;
+        drop(netns);
+        let mut connection = into_tokio(connection).map_err(ShimError::io("connect", bundle.folder()))?;
+        let hello = match within(CREATE_LIMIT, read_answer(&mut connection, &bundle)).await? {
+            Answer::Hello(hello) => hello,
+            _ => return Err(ShimError::Confused),
+        };
+        Ok(Shim::drive(connection, bundle, *hello))
+    }
+}
+
+impl Shim {
+    /// Sends for a shim for the container of `bundle`, a folder that is there. It comes while the caller goes on; what
+    /// it is to do is said by [`Summoned::entrust`].
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn summon(binary: &ShimBinary, bundle: &Path) -> Result<Summoned, ShimError> {
+        let bundle = Bundle::new(bundle);
+        let (connection, theirs) =
+            std::os::unix::net::UnixStream::pair().map_err(ShimError::io("connect", bundle.folder()))?;
+        let (binary, place) = (binary.clone(), bundle.clone());
+        let launched = tokio::task::spawn_blocking(move || {
+            launch(&binary, &place, &theirs.into())?.reap_when_it_ends();
+            Ok(())
+        });
+        Ok(Summoned { bundle, connection, launched })
+    }
+
+    /// Starts a shim that is not waited for beforehand: [`Shim::summon`] and [`Summoned::entrust`].
+    ///
+    /// # Errors
+    /// As these.
     pub async fn spawn(
         binary: &ShimBinary,
         bundle: &Path,
         spec: &ShimSpec,
         netns: Option<OwnedFd>,
     ) -> Result<Self, ShimError> {
-        let bundle = Bundle::new(bundle);
-        let (ours, theirs) =
-            std::os::unix::net::UnixStream::pair().map_err(ShimError::io("connect", bundle.folder()))?;
-        let child = {
-            let (binary, bundle, spec) = (binary.clone(), bundle.clone(), spec.clone());
-            tokio::task::spawn_blocking(move || launch(&binary, &bundle, &spec, &theirs.into(), netns.as_ref()))
-                .await
-                .map_err(|error| ShimError::System { message: format!("spawn the container's shim: {error}") })??
-        };
-        child.reap_when_it_ends();
-        let mut connection = into_tokio(ours).map_err(ShimError::io("connect", bundle.folder()))?;
-        let hello = match within(CREATE_LIMIT, read_answer(&mut connection, &bundle)).await? {
-            Answer::Hello(hello) => hello,
-            _ => return Err(ShimError::Confused),
-        };
-        Self::drive(connection, bundle, *hello).await
+        Self::summon(binary, bundle)?.entrust(spec, netns).await
     }
 
     /// Finds the live shim of `bundle`; `None` where there is none (any more).
@@ -109,7 +147,9 @@ impl Shim {
         let answer = within(ANSWER_LIMIT, ask_alone(&mut connection, &bundle, Verb::Hello)).await;
         match answer {
             Ok(Answer::Hello(hello)) if hello.shim == identity => {
-                Self::drive(connection, bundle, *hello).await.map(Some)
+                let shim = Self::drive(connection, bundle, *hello);
+                shim.ask_done(Verb::Subscribe).await?;
+                Ok(Some(shim))
             }
             // It ended between the look at its number and its answer.
             Err(ShimError::Gone { .. }) => Ok(None),
@@ -118,13 +158,11 @@ impl Shim {
         }
     }
 
-    async fn drive(connection: UnixStream, bundle: Bundle, hello: Hello) -> Result<Self, ShimError> {
+    fn drive(connection: UnixStream, bundle: Bundle, hello: Hello) -> Self {
         let shared = Arc::new(Shared::new(hello.exit.clone()));
         let (commands, inbox) = mpsc::unbounded_channel();
         tokio::spawn(Driver::new(connection, Arc::clone(&shared), inbox, hello.shim).run());
-        let shim = Self { shared, commands, bundle, hello: Arc::new(hello) };
-        shim.ask_done(Verb::Subscribe).await?;
-        Ok(shim)
+        Self { shared, commands, bundle, hello: Arc::new(hello) }
     }
 
     /// The shim's process ID.
@@ -299,31 +337,16 @@ impl Child {
     }
 }
 
-fn launch(
-    binary: &ShimBinary,
-    bundle: &Bundle,
-    spec: &ShimSpec,
-    control: &OwnedFd,
-    netns: Option<&OwnedFd>,
-) -> Result<Child, ShimError> {
-    store::write_volatile_record(&bundle.spec(), spec)?;
+fn launch(binary: &ShimBinary, bundle: &Bundle, control: &OwnedFd) -> Result<Child, ShimError> {
     let complaints =
         std::fs::File::create(bundle.complaints()).map_err(ShimError::io("create", bundle.complaints()))?;
     let folder = bundle.folder().to_str().ok_or_else(|| ShimError::System {
         message: format!("spawn the container's shim: {} is not UTF-8", bundle.folder().display()),
     })?;
-    let null;
-    // The shim finds its control connection as descriptor 0 and the network namespace as descriptor 1.
-    let (stdout, extra) = match netns {
-        Some(netns) => (netns.as_fd(), Some("--netns")),
-        None => {
-            null = std::fs::File::open("/dev/null").map_err(ShimError::io("open", "/dev/null"))?;
-            (null.as_fd(), None)
-        }
-    };
-    let args: Vec<&str> = ["shim", "--bundle", folder].into_iter().chain(extra).collect();
-    let streams = Streams { stdin: control.as_fd(), stdout, stderr: complaints.as_fd() };
-    let spawned = binary.spawn(&args, streams).and_then(|pid| {
+    let null = std::fs::File::open("/dev/null").map_err(ShimError::io("open", "/dev/null"))?;
+    // The shim finds its control connection as descriptor 0.
+    let streams = Streams { stdin: control.as_fd(), stdout: null.as_fd(), stderr: complaints.as_fd() };
+    let spawned = binary.spawn(&["shim", "--bundle", folder], streams).and_then(|pid| {
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Child { pid, pidfd: pidfd_open(raw, PidfdFlags::NONBLOCK)? })
     });

@@ -9,6 +9,7 @@
 
 mod binary;
 mod driver;
+mod errand;
 mod error;
 mod handle;
 mod health;
@@ -22,7 +23,7 @@ mod userns;
 pub use binary::ShimBinary;
 pub use driver::ShimEvents;
 pub use error::ShimError;
-pub use handle::{ExecStarted, Shim, Started};
+pub use handle::{ExecStarted, Shim, Started, Summoned};
 pub use health::{Health, HealthSpec, HealthStatus, HealthTimes, ProbeResult};
 pub use protocol::{Attach, ExecRequest, Hello, RunningExec, ShimEvent, Target};
 pub use restart::{Asked, RestartPolicy, pause_after};

@@ -1,7 +1,7 @@
 //! A JSON document on disk that is always whole: the old one or the new one, never half of either.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -87,14 +87,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 /// # Errors
 /// [`RecordError`] where the file is there but can't be read as a `T`.
 pub fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // All at once: the parser is slow on anything that it has to take byte by byte.
+    let text = match fs::read(path) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(RecordError::Io { action: "read", path: path.to_owned(), source }),
     };
-    serde_json::from_reader(BufReader::new(file))
-        .map(Some)
-        .map_err(|source| RecordError::Malformed { path: path.to_owned(), source })
+    serde_json::from_slice(&text).map(Some).map_err(|source| RecordError::Malformed { path: path.to_owned(), source })
 }
 
 /// Removes the record at `path`; that there is none is success.

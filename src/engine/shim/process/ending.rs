@@ -77,6 +77,7 @@ impl Keeper {
             eprintln!("boxyard shim: {error}");
         }
         self.leave_bundle();
+        self.is_end_known = self.has_subscribers();
         self.announce(&ShimEvent::Exited(exit.clone()));
         self.finish_attachers_of(INIT);
         self.phase = Phase::Over { exit: Some(exit), since: Instant::now() };
@@ -208,9 +209,13 @@ impl Keeper {
     /// Whether there is nothing left to do.
     pub(super) fn is_done(&mut self) -> bool {
         let is_done = matches!(self.phase, Phase::Over { .. }) && self.peers.is_empty();
-        if is_done && let Phase::Over { exit: Some(_), .. } = self.phase {
-            // Nobody has to wait for the disk to hear of the end; an engine treats a record that a power loss took as it
-            // treats a container that the power loss ended. It may have removed the container by now, too.
+        if is_done
+            && !self.is_end_known
+            && let Phase::Over { exit: Some(_), .. } = self.phase
+        {
+            // An engine that was told has the end in its own record and the disk keep that. Without one, nobody has to wait
+            // for the disk; the next engine treats a record that a power loss took as it treats a container that the power
+            // loss ended.
             let _ = store::sync_record(&self.facts.exit_path);
         }
         if is_done {

@@ -20,7 +20,7 @@ use super::ending::LOG_LIMIT;
 use super::logging::Logging;
 use super::member::{End, Ends, Member};
 use super::oom::OomWatch;
-use super::peer::{Peer, Role};
+use super::peer::{Peer, Role, Subscribed};
 use super::reactor::{Interest, Number, Reactor, Ready, Source};
 use crate::engine::network::dns;
 use crate::engine::oci::{CgroupPlan, PidNs};
@@ -89,6 +89,8 @@ pub(super) struct Keeper {
     pub(super) oom: Option<OomWatch>,
     /// How many OOM kills of this run were told.
     pub(super) oom_kills: u64,
+    /// Whether an engine was told how the container ended, and keeps it.
+    pub(super) is_end_known: bool,
     pub(super) buffer: Vec<u8>,
     /// Something happened since memory was given back.
     is_warm: bool,
@@ -155,6 +157,7 @@ impl Keeper {
             checkup,
             oom: None,
             oom_kills: 0,
+            is_end_known: false,
             buffer: vec![0; READ_SIZE],
             is_warm: true,
             rests_at: Instant::now() + REST_AFTER,
@@ -166,7 +169,8 @@ impl Keeper {
         keeper.watch_dns()?;
         control.set_nonblocking(true)?;
         let number = keeper.next_number();
-        keeper.peers.insert(number, Peer::control(control));
+        // Whoever made the container wants to know all that happens to it, without asking.
+        keeper.peers.insert(number, Peer::control(control, Subscribed::Yes));
         let mut hello = keeper.hello();
         hello.trace = trace;
         keeper.say(number, &Message::Ok { id: 0, answer: Answer::Hello(Box::new(hello)) });
@@ -264,7 +268,7 @@ impl Keeper {
             && socket.set_nonblocking(true).is_ok()
         {
             let number = self.next_number();
-            self.peers.insert(number, Peer::control(socket));
+            self.peers.insert(number, Peer::control(socket, Subscribed::No));
         }
     }
 
@@ -409,6 +413,11 @@ impl Keeper {
         for number in subscribers {
             self.say(number, &message);
         }
+    }
+
+    /// Whether anybody is told of events.
+    pub(super) fn has_subscribers(&self) -> bool {
+        self.peers.values().any(|peer| matches!(peer.role, Role::Control { is_subscribed: true, .. }))
     }
 
     pub(super) fn remove_peer(&mut self, number: Number) {

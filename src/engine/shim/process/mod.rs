@@ -1,6 +1,6 @@
 //! The shim process: one thread, one `epoll` loop, one container.
 //!
-//! Its life: it reads `shim.json`, listens, has the runtime make the container's first process (which waits), says so
+//! Its life: it waits for the word to begin, reads `shim.json`, listens, has the runtime make the container's first process (which waits), says so
 //! on the connection it was born with, and from then on reacts. It ends when its container is over and everybody was told; or when
 //! nobody starts the container and the engine that made it is gone. It never waits but in `epoll`, with two exceptions
 //! that are the point of it: the runtime's steps and writing to the log's page cache.
@@ -34,6 +34,7 @@ use rustix::fs::Mode;
 use self::keeper::Keeper;
 use self::logging::Logging;
 use self::member::{Ends, Wanted};
+use super::errand;
 use super::logs::{self, Compression};
 use super::protocol::{Message, Refusal, RefusalKind, encode};
 use super::spec::{Bundle, ProcessIdentity, ShimSpec, StdinMode};
@@ -46,9 +47,8 @@ use crate::sys::memory;
 /// What `boxyard shim` was asked to be.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
-    /// The shim of the container whose bundle is `bundle`. Descriptor 0 is its first connection, and descriptor 1 the
-    /// container's network namespace if there `is_netns_given`.
-    Keep { bundle: PathBuf, is_netns_given: bool },
+    /// The shim of the container whose bundle is `bundle`. Descriptor 0 is its first connection.
+    Keep { bundle: PathBuf },
     /// Makes a network namespace that belongs to a user namespace: a new one, or that of a process.
     UserNamespace { of: Option<u32> },
     /// A shim's child that compresses a log: from descriptor 0 to descriptor 1.
@@ -58,7 +58,7 @@ enum Task {
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Task> {
-    let (mut bundle, mut is_netns_given) = (None, false);
+    let mut bundle = None;
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--compress" => return Some(Task::Compress),
@@ -68,17 +68,16 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Task> {
                 return Some(Task::UserNamespace { of: Some(args.next()?.to_str()?.parse().ok()?) });
             }
             "--bundle" => bundle = Some(PathBuf::from(args.next()?)),
-            "--netns" => is_netns_given = true,
             _ => return None,
         }
     }
-    Some(Task::Keep { bundle: bundle?, is_netns_given })
+    Some(Task::Keep { bundle: bundle? })
 }
 
 /// Is the shim that `args` (after `shim`) describe; returns when its container is over and everybody was told.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let outcome = match parse(args) {
-        Some(Task::Keep { bundle, is_netns_given }) => keep(&bundle, is_netns_given),
+        Some(Task::Keep { bundle }) => keep(&bundle),
         Some(Task::Compress) => compress(),
         Some(Task::Log) => {
             memory::stay_small();
@@ -106,12 +105,15 @@ fn compress() -> io::Result<()> {
     Compression::run(&File::from(input), &File::from(output))
 }
 
-fn keep(bundle: &Path, is_netns_given: bool) -> io::Result<()> {
+fn keep(bundle: &Path) -> io::Result<()> {
     memory::stay_small();
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let netns = if is_netns_given { Some(io::stdout().as_fd().try_clone_to_owned()?) } else { None };
+    detach()?;
+    let signals = take_signals()?;
+    let here = trace::now();
+    let Some(netns) = errand::receive(&control)? else { return Ok(()) };
     let bundle = Bundle::new(bundle);
-    match bring_up(&bundle, netns) {
+    match bring_up(&bundle, signals, netns, here) {
         Ok(prepared) => Keeper::new(bundle, prepared, control)?.run(),
         Err(refusal) => {
             let _ = std::fs::remove_file(bundle.folder().join(Bundle::SOCKET));
@@ -136,16 +138,15 @@ struct Prepared {
     spec: ShimSpec,
 }
 
-fn bring_up(bundle: &Bundle, netns: Option<OwnedFd>) -> Result<Prepared, Refusal> {
-    let begun = trace::now();
+fn bring_up(bundle: &Bundle, signals: SignalFd, netns: Option<OwnedFd>, here: u64) -> Result<Prepared, Refusal> {
+    let told = trace::now();
     let because = |what: &'static str| move |error: io::Error| refusal(format!("{what}: {error}"));
-    detach().map_err(because("detach the shim from its parent"))?;
-    let signals = take_signals().map_err(because("take the shim's signals"))?;
     let spec: ShimSpec = store::read_record(&bundle.spec())
         .map_err(|error| refusal(error.to_string()))?
         .ok_or_else(|| refusal(format!("{} is missing", bundle.spec().display())))?;
     let mut trace = Trace::new("shim", spec.trace);
-    trace.mark_at("exec, runtime, arguments", begun);
+    trace.mark_at("exec, runtime, arguments", here);
+    trace.mark_at("its container is decided", told);
     trace.mark("read shim.json");
     let identity = ProcessIdentity::of(std::process::id()).ok_or_else(|| refusal("read /proc/self/stat".to_owned()))?;
     let listener = listen(bundle).map_err(because("listen on the shim's socket"))?;
@@ -229,12 +230,9 @@ mod tests {
     #[test]
     fn the_engines_words_are_understood() {
         let parse = |line: &str| super::parse(line.split(' ').map(OsString::from));
-        let keep = |is_netns_given| Some(Task::Keep { bundle: "/run/b".into(), is_netns_given });
-        assert_eq!(parse("--bundle /run/b"), keep(false));
-        assert_eq!(parse("--bundle /run/b --netns"), keep(true));
+        assert_eq!(parse("--bundle /run/b"), Some(Task::Keep { bundle: "/run/b".into() }));
         assert_eq!(parse("--compress"), Some(Task::Compress));
         assert_eq!(parse("--log"), Some(Task::Log));
-        assert_eq!(parse("--netns"), None);
         assert_eq!(parse("--bundle"), None);
         assert_eq!(parse("--magic"), None);
     }

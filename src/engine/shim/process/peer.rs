@@ -19,6 +19,15 @@ pub struct Peer {
     pub role: Role,
 }
 
+/// Whether a connection that talks gets events without asking for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscribed {
+    /// The one that the shim was born with.
+    Yes,
+    /// Any other, which may ask.
+    No,
+}
+
 /// What a connection is.
 #[derive(Debug)]
 pub enum Role {
@@ -122,8 +131,8 @@ impl Attached {
 
 impl Peer {
     /// A new connection that may send requests.
-    pub fn control(socket: UnixStream) -> Self {
-        let role = Role::Control { decoder: Decoder::default(), is_subscribed: false };
+    pub fn control(socket: UnixStream, subscribed: Subscribed) -> Self {
+        let role = Role::Control { decoder: Decoder::default(), is_subscribed: subscribed == Subscribed::Yes };
         Self { socket, outbox: Outbox::default(), role }
     }
 
