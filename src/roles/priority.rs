@@ -5,7 +5,8 @@
 
 use std::fs;
 
-use rustix::process::{Pid, getpid, getpriority_process, getsid, setpriority_process, setsid};
+use nix::unistd::{getpid, getsid};
+use rustix::process::{Pid, getpriority_process, setpriority_process, setsid};
 
 /// The priority of threads that answer: nine times the weight of a usual one (sched(7)).
 const FIRST: i32 = -10;
@@ -38,7 +39,7 @@ pub fn answers_go_first() {
         let number = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let _ = setpriority_process(number, FIRST);
     }
-    // At a terminal the session is the person's.
+    // At a terminal the session is the person's. (rustix's getsid panics where its leader is in an outer pid namespace.)
     let is_at_terminal = fs::File::open("/dev/tty").is_ok();
     if getsid(None) == Ok(getpid()) || (!is_at_terminal && setsid().is_ok()) {
         let _ = fs::write(AUTOGROUP, FIRST.to_string());
