@@ -74,7 +74,7 @@ fn look(pid: u32, maps: Option<(&[IdRange], &[IdRange])>) -> Result<(OwnedFd, Ro
             fs::write(file(name), text(ranges)).during(Step::JoinNamespace, format!("user: write {name}"))?;
         }
     }
-    let root = Root { uid: first(&file("uid_map"))?, gid: first(&file("gid_map"))? };
+    let root = Root { uid: first(file("uid_map"))?, gid: first(file("gid_map"))? };
     let namespace = File::open(file("ns/user")).during(Step::JoinNamespace, "user")?;
     Ok((namespace.into(), root))
 }

@@ -15,7 +15,7 @@ pub(super) enum Init {
     /// Ours; dropped, it ends by itself.
     Own(Created),
     /// Another runtime's; it goes when that runtime is told to delete the container.
-    Other(Waiting),
+    Other(Box<Waiting>),
 }
 
 /// Makes the container of `spec`.
@@ -33,7 +33,7 @@ pub(super) fn create(
             .map_err(|error| refused(error.exit_code(), error.docker_message())),
         Some(other) => other
             .create(&spec.plan, stdio, netns, trace)
-            .map(Init::Other)
+            .map(|waiting| Init::Other(Box::new(waiting)))
             .map_err(|error| refused(error.exit_code(), error.docker_message())),
     }
 }
