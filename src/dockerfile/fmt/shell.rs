@@ -6,8 +6,8 @@
 /// For every byte of `text` whether it is a blank that only separates words.
 pub(super) fn free_blanks(text: &str) -> Vec<bool> {
     let nothing = || vec![false; text.len()];
-    // `$'…'` is quoted in bash and not in dash; a pattern of `case` closes a parenthesis that nobody opened.
-    if text.contains("$'") || text.contains("case") && (text.contains("$(") || text.contains('`')) {
+    // `$'…'` is quoted in bash and not in dash.
+    if text.contains("$'") {
         return nothing();
     }
     let mut free = nothing();
@@ -31,7 +31,7 @@ pub(super) fn free_blanks(text: &str) -> Vec<bool> {
                     '}' if stack.last() == Some(&Inside::Braces) => drop(stack.pop()),
                     // In braces within double quotes an apostrophe is a letter or a quote, as the shell likes.
                     '\'' if stack.last() == Some(&Inside::Braces) => return nothing(),
-                    '$' => dollar(&mut chars, &mut stack),
+                    '$' => is_word_start = dollar(&mut chars, &mut stack),
                     '`' => return nothing(),
                     _ => {}
                 }
@@ -40,13 +40,20 @@ pub(super) fn free_blanks(text: &str) -> Vec<bool> {
             _ => {}
         }
         match c {
+            // A pattern of `case` closes a parenthesis that nobody opened: fine, unless an opened one waits.
+            'c' if was_word_start && !stack.is_empty() && text.get(at..).is_some_and(|it| it.starts_with("case")) => {
+                return nothing();
+            }
             '\\' => drop(chars.next()),
             '\'' => stack.push(Inside::SingleQuotes),
             '"' => stack.push(Inside::DoubleQuotes),
             '`' if stack.last() == Some(&Inside::Backticks) => drop(stack.pop()),
             '`' if stack.contains(&Inside::Backticks) => return nothing(),
-            '`' => stack.push(Inside::Backticks),
-            '$' => dollar(&mut chars, &mut stack),
+            '`' => {
+                stack.push(Inside::Backticks);
+                is_word_start = true;
+            }
+            '$' => is_word_start = dollar(&mut chars, &mut stack),
             '(' => stack.push(Inside::Parentheses),
             ')' if stack.last() == Some(&Inside::Parentheses) => drop(stack.pop()),
             // The rest is a comment.
@@ -85,15 +92,19 @@ enum Inside {
     Braces,
 }
 
-fn dollar(chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>, stack: &mut Vec<Inside>) {
+/// Reads on after a `$`, and tells whether a command begins.
+fn dollar(chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>, stack: &mut Vec<Inside>) -> bool {
     if chars.next_if(|(_, next)| *next == '(').is_some() {
         stack.push(Inside::Parentheses);
-    } else if chars.next_if(|(_, next)| *next == '{').is_some() {
+        return true;
+    }
+    if chars.next_if(|(_, next)| *next == '{').is_some() {
         stack.push(Inside::Braces);
     } else {
         // `$#` begins no comment.
         chars.next_if(|(_, next)| *next == '#');
     }
+    false
 }
 
 #[cfg(test)]
@@ -117,6 +128,7 @@ mod tests {
         check("(a b) $((1 + 2)) # c d", "(a·b)·$((1·+·2))·# c d");
         check("a $# b#c d", "a·$#·b#c·d");
         check("case x in a) b ;; esac", "case·x·in·a)·b·;;·esac");
+        check("case \"$(b c)\" in a) d ;; esac", "case·\"$(b·c)\"·in·a)·d·;;·esac");
     }
 
     #[test]
@@ -126,6 +138,7 @@ mod tests {
             "a \"b c",
             "a $'b\\'  c' d",
             "x=$(case a in a) echo \"b  c\";; esac) d",
+            "a (b; case x in y) z;; esac)",
             "a `b \"`\" c",
             "a (b c",
         ] {
