@@ -140,7 +140,7 @@ async fn appears(path: &Path) {
 #[tokio::test]
 async fn a_flood_is_in_the_log_whole_and_in_order_and_takes_its_shim_little_memory() {
     let yard = Yard::new();
-    let script = "seq 1 150000; head -c 3000000 /dev/zero; echo; seq 1 50000 >&2";
+    let script = "seq 1 80000; head -c 1000000 /dev/zero; echo; seq 1 30000 >&2";
     let id = run(&yard, "flood", script, rotating(), false).await;
     let shim = shim_pid(&yard, &id);
     let before = anonymous_kb(shim).unwrap();
@@ -150,10 +150,10 @@ async fn a_flood_is_in_the_log_whole_and_in_order_and_takes_its_shim_little_memo
         most = most.max(anonymous_kb(shim).unwrap_or_default());
     }
     assert!(most < before + 1024, "a shim's memory grew from {before} to {most} kB");
-    let zeros = "\0".repeat(3_000_000) + "\n";
+    let zeros = "\0".repeat(1_000_000) + "\n";
     let found = log(&yard, "flood", "");
-    is_same(&found, &(numbers(1..=150_000) + &zeros + &numbers(1..=50_000)));
-    is_same(&log(&yard, "flood", "tail=49999"), &numbers(2..=50_000));
+    is_same(&found, &(numbers(1..=80_000) + &zeros + &numbers(1..=30_000)));
+    is_same(&log(&yard, "flood", "tail=29999"), &numbers(2..=30_000));
     assert!(fs::read_dir(log_path(&yard, &id).parent().unwrap()).unwrap().count() > 100, "it was rotated often");
     yard.leaves_nothing_behind().await;
 }
@@ -161,12 +161,12 @@ async fn a_flood_is_in_the_log_whole_and_in_order_and_takes_its_shim_little_memo
 #[tokio::test]
 async fn a_follower_gets_each_line_once_across_rotations() {
     let yard = Yard::new();
-    run(&yard, "long", "seq 1 100000; sleep 0.1; seq 100001 150000", rotating(), false).await;
+    run(&yard, "long", "seq 1 60000; sleep 0.1; seq 60001 80000", rotating(), false).await;
     let options = LogsOptionsBuilder::default().stdout(true).follow(true).build();
     let docker = yard.docker();
     let reading = docker.logs("long", Some(options)).map(|piece| piece.unwrap().to_string()).collect::<Vec<_>>();
     let found = tokio::time::timeout(PATIENCE, reading).await.expect("it ends with the container").concat();
-    is_same(&found, &numbers(1..=150_000));
+    is_same(&found, &numbers(1..=80_000));
     yard.leaves_nothing_behind().await;
 }
 
@@ -175,7 +175,7 @@ async fn readers_that_stand_still_hold_nobody_up_and_lose_nothing() {
     let yard = Yard::new();
     let folder = tempfile::tempdir().unwrap();
     let host_config = HostConfig { binds: Some(vec![format!("{}:/shared", folder.path().display())]), ..rotating() };
-    let script = "while [ ! -e /shared/go ]; do sleep 0.02; done; seq 1 300000; touch /shared/done; exec sleep 1000";
+    let script = "while [ ! -e /shared/go ]; do sleep 0.02; done; seq 1 200000; touch /shared/done; exec sleep 1000";
     run(&yard, "talker", script, host_config, false).await;
     let (_, follower) = ask(&yard, "GET", "/containers/talker/logs?stdout=1&follow=1");
     let (_, attacher) = ask(&yard, "POST", "/containers/talker/attach?stream=1&stdout=1");
@@ -183,8 +183,8 @@ async fn readers_that_stand_still_hold_nobody_up_and_lose_nothing() {
     appears(&folder.path().join("done")).await;
     yard.docker().kill_container("talker", None).await.unwrap();
     yard.exit_code("talker").await;
-    is_same(&content(&rest(follower)), &numbers(1..=300_000));
-    is_same(&content(&rest(attacher)), &numbers(1..=300_000));
+    is_same(&content(&rest(follower)), &numbers(1..=200_000));
+    is_same(&content(&rest(attacher)), &numbers(1..=200_000));
     yard.leaves_nothing_behind().await;
 }
 
