@@ -41,7 +41,9 @@ const READ_SIZE: usize = 64 << 10;
 /// After so long without an event the shim is idle, as most are most of the time.
 const REST_AFTER: Duration = Duration::from_secs(1);
 /// One that is never idle gives its memory back so often all the same.
-const REST_AT_LEAST: Duration = Duration::from_secs(10);
+const REST_AT_LEAST: Duration = Duration::from_secs(2);
+/// And so soon after its container was let go, with all that only a start needs.
+const REST_AFTER_START: Duration = Duration::from_millis(50);
 /// An engine that lets so many bytes of replies and events lie is not coming back.
 const CONTROL_LIMIT: u64 = 4 << 20;
 
@@ -204,6 +206,11 @@ impl Keeper {
             }
             self.check_deadlines(Instant::now())?;
         }
+    }
+
+    /// A start is over: what it took is given back soon, also if the container is never silent from now on.
+    pub(super) fn rest_soon(&mut self) {
+        self.rests_at = Instant::now() + REST_AFTER_START;
     }
 
     /// Nothing happened for a while, or very much: gives back the memory that the last events took.

@@ -41,6 +41,7 @@ impl Keeper {
         member.stdin.ends_with_attacher = self.facts.stdin == StdinMode::Once;
         self.members.insert(INIT, member);
         self.phase = Phase::Running { started_at, since: Instant::now() };
+        self.rest_soon();
         let early = std::mem::take(&mut self.early_input);
         self.feed(INIT, &early);
         self.begin_checkup();
