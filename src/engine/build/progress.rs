@@ -114,10 +114,11 @@ mod tests {
     #[test]
     fn each_protocol_has_its_own_records() {
         let vertex = Vertex { digest: "sha256:1".into(), name: "[1/2] FROM a".into(), ..Vertex::default() };
-        let record = BuildMessage::Vertex(vertex.clone()).trace().unwrap();
+        let message = BuildMessage::Vertex(vertex.clone());
+        let record = message.trace().unwrap();
         assert_eq!(record["id"], TRACE_ID);
-        assert_eq!(crate::buildkit::decode_aux(record["aux"].as_str().unwrap()).unwrap().vertexes, [vertex.clone()]);
-        assert_eq!(BuildMessage::Vertex(vertex).classic(), None);
+        assert_eq!(crate::buildkit::decode_aux(record["aux"].as_str().unwrap()).unwrap().vertexes, [vertex]);
+        assert_eq!(message.classic(), None);
         assert_eq!(BuildMessage::Text("x".into()).trace(), None);
     }
 }
