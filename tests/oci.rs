@@ -175,10 +175,15 @@ fn hooks_run_with_the_state_on_their_input() {
 }
 
 /// The bundle's container in a user namespace of its own, whose ids have the bundle's root.
-fn remap(yard: &Yard) {
+/// Gives the root to those who are root inside.
+fn hand_over(yard: &Yard) {
     for path in ["", "bin", "bin/busybox"] {
         std::os::unix::fs::chown(yard.path().join("rootfs").join(path), Some(FIRST_ID), Some(FIRST_ID)).unwrap();
     }
+}
+
+fn remap(yard: &Yard) {
+    hand_over(yard);
     yard.change(|config| {
         config["root"]["readonly"] = json!(false);
         let map = json!([{"containerID": 0, "hostID": FIRST_ID, "size": 65536}]);
@@ -219,6 +224,7 @@ fn a_user_namespace_of_its_own_and_a_joined_one() {
     assert_eq!(words(&yard.works(&["exec", &id, "cat", "/proc/self/gid_map"])), "0 100000 65536");
 
     let guest = Yard::new("cat /proc/self/uid_map");
+    hand_over(&guest);
     let pid = fs::read_to_string(yard.path().join("pid")).unwrap();
     let namespace = json!({"type": "user", "path": format!("/proc/{pid}/ns/user")});
     guest.change(|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(namespace));

@@ -87,12 +87,12 @@ impl Cgroups {
         if let Some(root) = &self.layout.v2 {
             let wanted = self.delegated_controllers();
             delegate(root, &wanted);
-            make_directory(root, Path::new(path), &|directory| {
-                if directory != root.join(path) {
-                    delegate(directory, &wanted);
-                }
-                Ok(())
-            })?;
+            make_directory(root, Path::new(path), &|_| Ok(()))?;
+            // those on the way too, which another container may have made a moment ago and not seen to yet
+            let above: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
+            for group in above.iter().rev().filter(|group| !group.as_os_str().is_empty()) {
+                delegate(&root.join(group), &wanted);
+            }
         }
         Ok(())
     }
@@ -336,13 +336,18 @@ fn if_exists(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
-/// A version 1 cpuset takes no process before it has processors and memory nodes: its parent's.
+/// A version 1 cpuset takes no process before it has processors and memory nodes: its parent's. A parent without any is
+/// one that another container made a moment ago; it gets them first.
 fn inherit_cpuset(directory: &Path) -> Result<(), CgroupError> {
     let Some(parent) = directory.parent() else { return Ok(()) };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        if read_file(&directory.join(file))?.trim().is_empty() {
-            write_file(&directory.join(file), read_file(&parent.join(file))?.trim())?;
+        if !read_file(&directory.join(file))?.trim().is_empty() {
+            continue;
         }
+        if read_file(&parent.join(file))?.trim().is_empty() {
+            inherit_cpuset(parent)?;
+        }
+        write_file(&directory.join(file), read_file(&parent.join(file))?.trim())?;
     }
     Ok(())
 }
