@@ -16,6 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, FileType, fstat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::setsid;
 use rustix::thread::{CapabilitySets, capabilities, set_capabilities};
 
@@ -61,12 +62,19 @@ pub(super) fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace
     process::become_root()?;
     drop(namespace);
     let bits = u64::from(own_namespaces(plan).bits().unsigned_abs());
+    let (first_ended, first) = pipe_with(PipeFlags::CLOEXEC).during(Step::Clone, "pipe")?;
     match clone3(bits, None).during(Step::Clone, "in the user namespace")? {
         Cloned::Parent { pidfd, .. } => {
             talk.send(&Message::Moved, Some(pidfd.as_fd()))?;
             exit_now(0)
         }
-        Cloned::Child => go_on(plan, handed, talk, trace),
+        Cloned::Child => {
+            drop(first);
+            // Both speak over one socket: the first has to be done before the second says anything.
+            let _ = rustix::io::read(&first_ended, &mut [0]);
+            drop(first_ended);
+            go_on(plan, handed, talk, trace)
+        }
     }
 }
 
