@@ -31,10 +31,13 @@ pub struct Filter {
     instructions: Vec<u64>,
 }
 
+fn default_profile() -> Profile {
+    rules::parse(DEFAULT_RULES).expect("the built-in profile parses, which a test proves")
+}
+
 /// The default profile as `linux.seccomp`, for runtimes that compile it themselves.
 pub fn default_for_others(capabilities: CapSet, kernel: (u32, u32)) -> serde_json::Value {
-    let profile = rules::parse(DEFAULT_RULES).expect("the built-in profile parses, which a test proves");
-    resolved::resolved(&profile, &Circumstances { capabilities, kernel })
+    resolved::resolved(&default_profile(), &Circumstances { capabilities, kernel })
 }
 
 /// A profile in Docker's JSON form as `linux.seccomp`.
@@ -65,8 +68,7 @@ impl FilterCache {
 impl Filter {
     /// The default profile, for a process with these capabilities on a kernel of this version.
     pub fn default_for(capabilities: CapSet, kernel: (u32, u32)) -> Self {
-        let profile = rules::parse(DEFAULT_RULES).expect("the built-in profile parses, which a test proves");
-        Self::compile(&profile, capabilities, kernel)
+        Self::compile(&default_profile(), capabilities, kernel)
     }
 
     /// A profile in Docker's JSON form.
