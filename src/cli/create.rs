@@ -336,7 +336,7 @@ fn restart(text: &str) -> Result<RestartPolicy, String> {
     Ok(RestartPolicy { name: Some(name), maximum_retry_count: times })
 }
 
-fn ulimit(text: &str) -> Result<ResourcesUlimits, String> {
+pub(super) fn ulimit(text: &str) -> Result<ResourcesUlimits, String> {
     let bad = || format!("--ulimit {text}: NAME=SOFT[:HARD] is wanted");
     let (name, limits) = text.split_once('=').ok_or_else(bad)?;
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));

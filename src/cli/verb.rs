@@ -63,7 +63,7 @@ pub enum Verb {
     /// Save images into an archive
     Save(images::Save),
     /// Build an image from a Dockerfile
-    Build(build::Build),
+    Build(Box<build::Build>),
     /// Networks: ls, create, rm, connect, disconnect
     #[command(subcommand)]
     Network(system::Network),

@@ -43,12 +43,18 @@ impl ContextFilter for WholeFolder {
 
 /// The folder as the body of a build request. Trouble with a file (named in the error) breaks the request off.
 pub fn folder_body(folder: &Path, filter: impl ContextFilter) -> RequestBody {
+    folder_body_with(folder, filter, Vec::new())
+}
+
+/// The same, with files that are not in the folder: paths and contents.
+pub fn folder_body_with(folder: &Path, filter: impl ContextFilter, extra: Vec<(PathBuf, Vec<u8>)>) -> RequestBody {
     let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_AHEAD);
     let folder = folder.to_owned();
     tokio::task::spawn_blocking(move || {
         let mut tar = tar::Builder::new(ChunkWriter { sender: sender.clone(), chunk: Vec::with_capacity(CHUNK) });
         tar.follow_symlinks(false);
-        let packed = pack(&mut tar, &folder, &filter).and_then(|()| tar.into_inner()).and_then(|mut w| w.flush());
+        let packed = pack(&mut tar, &folder, &filter).and_then(|()| append_extra(&mut tar, &extra));
+        let packed = packed.and_then(|()| tar.into_inner()).and_then(|mut w| w.flush());
         if let Err(error) = packed {
             let _ = sender.blocking_send(Err(error));
         }
@@ -79,6 +85,16 @@ fn pack(tar: &mut tar::Builder<ChunkWriter>, folder: &Path, filter: &impl Contex
                 pending.push(path);
             }
         }
+    }
+    Ok(())
+}
+
+fn append_extra(tar: &mut tar::Builder<ChunkWriter>, extra: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+    for (path, content) in extra {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, path, content.as_slice())?;
     }
     Ok(())
 }

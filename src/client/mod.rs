@@ -11,11 +11,12 @@
 //! | watch | [`Docker::events`], [`Docker::stats`], [`Docker::logs`] |
 //! | work on containers | [`Docker::create_container`], [`Docker::start_container`], [`Docker::attach_container`] |
 //! | work in them | [`Docker::create_exec`], [`Docker::start_exec`] |
-//! | get and make images | [`Docker::create_image`], [`Docker::build_image`], [`Docker::image_from_host`] |
+//! | get and make images | [`Docker::create_image`], [`Docker::build`], [`Docker::build_image`], [`Docker::image_from_host`] |
 //!
 //! A call that may be repeated without harm (GET, HEAD) is sent again once when the connection breaks under it; any other
 //! only when nothing of it was sent.
 
+mod build;
 pub mod build_context;
 mod connection;
 mod container;
@@ -35,6 +36,7 @@ mod volume;
 mod yard;
 
 pub use bollard_stubs::{models, query_parameters};
+pub use build::BuildCall;
 pub use connection::RequestBody;
 pub use container::{AttachContainerResults, PathStat};
 pub use context::{ContextError, HostChoice};

@@ -1,0 +1,311 @@
+//! Where a build's files come from: a folder, a stream on standard input, or a URL that the engine fetches.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
+
+use crate::client::build_context::{ContextFilter, folder_body_with};
+use crate::client::{BuildCall, RequestBody};
+use crate::dockerfile::ignore::{FILE_NAME, IgnoreRules};
+
+/// The Dockerfile's usual name.
+const USUAL: &str = "Dockerfile";
+/// So much of a stream tells whether it is an archive: the magic of a tar ends at 262.
+const HEAD: usize = 512;
+
+/// A build's files and its Dockerfile.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A folder of this machine.
+    Folder {
+        /// Its path.
+        folder: PathBuf,
+        /// Where its Dockerfile is.
+        dockerfile: Dockerfile,
+    },
+    /// Standard input: an archive, or a Dockerfile alone.
+    Input {
+        /// The Dockerfile's path in the archive.
+        dockerfile: String,
+    },
+    /// A URL, which the engine fetches.
+    Remote {
+        /// The URL.
+        url: String,
+        /// The Dockerfile's path in it.
+        dockerfile: String,
+    },
+}
+
+/// Where the Dockerfile of a folder is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Dockerfile {
+    /// In the folder, at this path.
+    Inside(String),
+    /// Elsewhere on this machine.
+    Outside(PathBuf),
+    /// On standard input.
+    Input,
+}
+
+/// The Dockerfile's text, where it is at hand before the build, and how a person knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Its name in messages.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// What `.dockerignore` leaves out; the Dockerfile and the ignore file themselves always go along.
+struct Ignored {
+    rules: IgnoreRules,
+    kept: Vec<String>,
+}
+
+impl ContextFilter for Ignored {
+    fn excludes(&self, path: &Path) -> bool {
+        let path = path.to_string_lossy();
+        !self.kept.iter().any(|kept| *kept == path) && self.rules.ignores(&path)
+    }
+
+    fn excludes_all_below(&self, path: &Path) -> bool {
+        let inside = format!("{}/", path.to_string_lossy());
+        !self.rules.has_exceptions() && !self.kept.iter().any(|kept| kept.starts_with(&inside))
+    }
+}
+
+impl Context {
+    /// Finds out what `path` and `file` (`-f`) mean.
+    ///
+    /// # Errors
+    /// What is not there, or can't be both.
+    pub fn find(path: &str, file: Option<&Path>) -> anyhow::Result<Self> {
+        let reads_dockerfile = file == Some(Path::new("-"));
+        let named = || file.map_or_else(|| USUAL.to_owned(), |file| file.to_string_lossy().into_owned());
+        if path == "-" {
+            if reads_dockerfile {
+                anyhow::bail!("standard input can't be both the context and the Dockerfile: name a folder, or - alone");
+            }
+            return Ok(Context::Input { dockerfile: named() });
+        }
+        if is_remote(path) {
+            if reads_dockerfile {
+                anyhow::bail!("-f - with {path}: the Dockerfile of a URL is a path in it");
+            }
+            return Ok(Context::Remote { url: path.to_owned(), dockerfile: named() });
+        }
+        let folder = Path::new(path).canonicalize().with_context(|| format!("build context {path}"))?;
+        if !folder.is_dir() {
+            anyhow::bail!("build context {path}: not a folder; a Dockerfile is named by -f");
+        }
+        let dockerfile = if reads_dockerfile { Dockerfile::Input } else { Dockerfile::of(&folder, file)? };
+        Ok(Context::Folder { folder, dockerfile })
+    }
+
+    /// Reads the Dockerfile where this machine has it. Standard input is read here once: hand the text on to
+    /// [`Context::attach`].
+    ///
+    /// # Errors
+    /// The disk's refusal.
+    pub fn text(&self) -> anyhow::Result<Option<Text>> {
+        let Context::Folder { folder, dockerfile } = self else { return Ok(None) };
+        let (name, path) = match dockerfile {
+            Dockerfile::Inside(name) => (name.clone(), folder.join(name)),
+            Dockerfile::Outside(path) => (file_name(path), path.clone()),
+            Dockerfile::Input => {
+                let text =
+                    std::io::read_to_string(std::io::stdin()).context("read the Dockerfile from standard input")?;
+                return Ok(Some(Text { name: USUAL.to_owned(), text }));
+            }
+        };
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(Text { name, text: String::from_utf8_lossy(&bytes).into_owned() })),
+            // The engine says it in the words that are known.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Puts the files into the request. `text` is what [`Context::text`] read.
+    ///
+    /// # Errors
+    /// What can't be read.
+    pub async fn attach(&self, call: &mut BuildCall, text: Option<&Text>) -> anyhow::Result<()> {
+        match self {
+            Context::Remote { url, dockerfile } => {
+                call.add("remote", url.as_str()).add("dockerfile", dockerfile.as_str());
+            }
+            Context::Input { dockerfile } => {
+                let (body, is_archive) = standard_input().await?;
+                call.context(body).add("dockerfile", if is_archive { dockerfile.as_str() } else { USUAL });
+            }
+            Context::Folder { folder, dockerfile: Dockerfile::Inside(name) } => {
+                call.context(folder_body_with(folder, ignored(folder, name)?, Vec::new()))
+                    .add("dockerfile", name.as_str());
+            }
+            Context::Folder { folder, dockerfile } => {
+                let beside = match dockerfile {
+                    Dockerfile::Outside(path) => fs::read_to_string(with_suffix(path, ".dockerignore")).ok(),
+                    _ => None,
+                };
+                let text = text.map(|text| text.text.as_str()).unwrap_or_default();
+                let (name, filter, extra) = carried_along(folder, text, beside)?;
+                call.context(folder_body_with(folder, filter, extra)).add("dockerfile", name);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Dockerfile {
+    fn of(folder: &Path, file: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(file) = file else { return Ok(Dockerfile::Inside(USUAL.to_owned())) };
+        let found = file.canonicalize().or_else(|error| folder.join(file).canonicalize().map_err(|_| error));
+        let found = found.with_context(|| format!("Dockerfile {}", file.display()))?;
+        Ok(match found.strip_prefix(folder) {
+            Ok(inside) => Dockerfile::Inside(inside.to_string_lossy().into_owned()),
+            Err(_) => Dockerfile::Outside(found),
+        })
+    }
+}
+
+/// The rules of `<Dockerfile>.dockerignore`, else of `.dockerignore`.
+fn ignored(folder: &Path, dockerfile: &str) -> anyhow::Result<Ignored> {
+    let own = format!("{dockerfile}.dockerignore");
+    let text = fs::read_to_string(folder.join(&own)).or_else(|_| fs::read_to_string(folder.join(FILE_NAME)));
+    let rules = IgnoreRules::parse(&text.unwrap_or_default())?;
+    Ok(Ignored { rules, kept: vec![dockerfile.to_owned(), FILE_NAME.to_owned(), own] })
+}
+
+/// A Dockerfile that is not in the folder goes along under a name of its own, with rules that hide it from COPY.
+fn carried_along(
+    folder: &Path,
+    text: &str,
+    beside: Option<String>,
+) -> anyhow::Result<(String, Ignored, Vec<(PathBuf, Vec<u8>)>)> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let name = format!(".dockerfile.{:016x}", hasher.finish());
+    let own = format!("{name}.dockerignore");
+    let mut rules = beside.or_else(|| fs::read_to_string(folder.join(FILE_NAME)).ok()).unwrap_or_default();
+    let filter = Ignored { rules: IgnoreRules::parse(&rules)?, kept: vec![FILE_NAME.to_owned()] };
+    rules.push_str(&format!("\n{name}\n{own}\n"));
+    let extra = vec![(PathBuf::from(&name), text.as_bytes().to_vec()), (PathBuf::from(&own), rules.into_bytes())];
+    Ok((name, filter, extra))
+}
+
+/// Standard input as a body, and whether it is an archive; a Dockerfile alone is packed as one.
+async fn standard_input() -> anyhow::Result<(RequestBody, bool)> {
+    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        anyhow::bail!("a Dockerfile or a tar is wanted on standard input, which is a terminal");
+    }
+    let mut input = tokio::io::stdin();
+    let mut head = Vec::with_capacity(HEAD);
+    while head.len() < HEAD && (&mut input).take((HEAD - head.len()) as u64).read_buf(&mut head).await? > 0 {}
+    if is_archive(&head) {
+        let chunks = stream::iter([Ok(Bytes::from(head))]).chain(ReaderStream::new(input));
+        return Ok((BodyExt::boxed(StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data)))), true));
+    }
+    input.read_to_end(&mut head).await.context("read the Dockerfile from standard input")?;
+    if head.iter().all(u8::is_ascii_whitespace) {
+        anyhow::bail!("standard input is empty: a Dockerfile or a tar is wanted there");
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(head.len() as u64);
+    tar.append_data(&mut header, USUAL, head.as_slice())?;
+    let mut packed = tar.into_inner()?;
+    packed.flush()?;
+    let once = stream::iter([Ok(Frame::data(Bytes::from(packed)))]);
+    Ok((BodyExt::boxed(StreamBody::new(once)), false))
+}
+
+fn is_archive(head: &[u8]) -> bool {
+    const GZIP: &[u8] = &[0x1f, 0x8b];
+    const BZIP2: &[u8] = b"BZh";
+    const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+    const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+    let is_tar = head.get(257..262) == Some(b"ustar") || (head.len() == HEAD && head.iter().all(|byte| *byte == 0));
+    is_tar || [GZIP, BZIP2, XZ, ZSTD].iter().any(|magic| head.starts_with(magic))
+}
+
+/// Whether the engine has to fetch it: as docker decides.
+fn is_remote(path: &str) -> bool {
+    let is_scheme = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+    is_scheme.iter().any(|prefix| path.starts_with(prefix))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dockerfile_goes_along_whatever_is_ignored() {
+        let rules = IgnoreRules::parse("*\n").unwrap();
+        let filter = Ignored { rules, kept: vec!["deploy/Dockerfile".to_owned()] };
+        assert!(filter.excludes(Path::new("src")));
+        assert!(!filter.excludes(Path::new("deploy/Dockerfile")));
+        assert!(!filter.excludes_all_below(Path::new("deploy")));
+        assert!(filter.excludes_all_below(Path::new("src")));
+    }
+
+    #[test]
+    fn a_context_is_told_by_its_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("X"), "FROM scratch").unwrap();
+        let outside = other.path().join("X").canonicalize().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let find =
+            |path: &str, file: Option<&str>| Context::find(path, file.map(Path::new)).map_err(|it| it.to_string());
+        let of_folder = |dockerfile| Context::Folder { folder: folder.path().canonicalize().unwrap(), dockerfile };
+        assert_eq!(find(path, None), Ok(of_folder(Dockerfile::Inside("Dockerfile".into()))));
+        assert_eq!(find(path, Some("-")), Ok(of_folder(Dockerfile::Input)));
+        assert_eq!(find(path, outside.to_str()), Ok(of_folder(Dockerfile::Outside(outside.clone()))));
+        assert_eq!(find("-", Some("a/D")), Ok(Context::Input { dockerfile: "a/D".into() }));
+        let url = "https://host/x.git#main:sub";
+        assert_eq!(find(url, None), Ok(Context::Remote { url: url.into(), dockerfile: "Dockerfile".into() }));
+        assert!(find("-", Some("-")).is_err());
+        assert!(find(outside.to_str().unwrap(), None).unwrap_err().contains("not a folder"));
+        assert!(find("/nowhere/at/all", None).unwrap_err().contains("/nowhere/at/all"));
+    }
+
+    #[test]
+    fn archives_are_told_from_dockerfiles() {
+        let mut tar = vec![0; HEAD];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert!(is_archive(&tar) && is_archive(&[0x1f, 0x8b, 8]) && is_archive(&[0; HEAD]));
+        assert!(!is_archive(b"FROM scratch\n") && !is_archive(b""));
+    }
+
+    #[test]
+    fn a_dockerfile_from_elsewhere_is_hidden_from_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".dockerignore"), "*.log").unwrap();
+        let (name, filter, extra) = carried_along(folder.path(), "FROM a", None).unwrap();
+        assert!(filter.excludes(Path::new("x.log")) && !filter.excludes(Path::new("x")));
+        let rules = IgnoreRules::parse(std::str::from_utf8(&extra[1].1).unwrap()).unwrap();
+        assert!(rules.ignores(&name) && rules.ignores("x.log") && !rules.ignores("x"));
+    }
+}
