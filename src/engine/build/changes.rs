@@ -5,7 +5,7 @@
 
 use bollard_stubs::models as docker;
 
-use super::state::{BuildFacts, PlanError, StageState};
+use super::plan::{BuildFacts, PlanError, StageState};
 use crate::dockerfile::{Severity, parse};
 use crate::engine::EngineError;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::{BuildFacts, PlanError, expanded};
+use super::plan::{BuildFacts, PlanError, expanded};
 use crate::dockerfile::{Body, Dockerfile, Stage};
 
 /// What a stage stands on.

@@ -1,7 +1,7 @@
 //! Builds images from Dockerfiles: stage graph, plan, content-addressed cache, executor, progress.
 //!
 //! A build reads downwards: `solve` receives the context, parses, finds the stages that are needed and runs them side by
-//! side; `stage` carries one out, instruction by instruction; `state` decides what an instruction means, without doing
+//! side; `stage` carries one out, instruction by instruction; `plan` decides what an instruction means, without doing
 //! anything; `cache` knows whether that was done before; `copy` and `run` do it.
 
 mod base;
@@ -12,6 +12,7 @@ mod copy;
 mod fetch;
 mod graph;
 mod owner;
+mod plan;
 mod ports;
 mod progress;
 mod remote;
@@ -19,7 +20,6 @@ mod request;
 mod run;
 mod solve;
 mod stage;
-mod state;
 mod step;
 mod teller;
 mod tree;

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::state::PlanError;
+use super::plan::PlanError;
 use super::tree::open_inside;
 
 /// Account files of images are small; a larger one is somebody's attempt to fill our memory.

@@ -1,6 +1,6 @@
 //! The ports of EXPOSE: `80`, `53/udp`, `8000-8010`.
 
-use super::state::PlanError;
+use super::plan::PlanError;
 
 /// Each port as `number/protocol`, ranges spread out, in the order given.
 pub(super) fn exposed(specs: &[String]) -> Result<Vec<String>, PlanError> {

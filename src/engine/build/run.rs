@@ -16,7 +16,7 @@ use bollard_stubs::models as docker;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::state::{RunStep, SCRIPTS};
+use super::plan::{RunStep, SCRIPTS};
 use crate::engine::EngineError;
 use crate::engine::instance::Instance;
 use crate::engine::layer::OverlayStack;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::state::PlanError;
+use super::plan::PlanError;
 use crate::dockerfile::glob::{Pattern, clean, has_wildcards};
 use crate::dockerfile::ignore::IgnoreRules;
 use crate::engine::layer::Hashing;

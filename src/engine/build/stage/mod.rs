@@ -1,0 +1,193 @@
+//! Carries out one stage: its instructions in turn, each from the cache or by doing it.
+//!
+//! This is the walk; `cached` asks and feeds the cache, `place` is where a step writes and how that becomes a layer, and each
+//! kind of step has a file of its own.
+
+mod cached;
+mod config;
+mod copy;
+mod place;
+mod run;
+mod transfer;
+mod workdir;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::graph::{Base, Node};
+use super::plan::{Planned, StageState, Step};
+use super::progress::BuildFailure;
+use super::solve::Build;
+use super::step::StepTeller;
+use crate::dockerfile::{Instruction, LineRange, parse};
+use crate::engine::EngineError;
+use crate::engine::image::{HistoryEntry, ImageConfig};
+use crate::engine::layer::{ChainId, Digest, Layer};
+
+/// What the history says made each step, so that tools which know BuildKit's images know ours.
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// What a stage has come to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StageResult {
+    /// The image it would be.
+    pub config: ImageConfig,
+    /// Its layers, lowest first.
+    pub layers: Vec<ChainId>,
+}
+
+impl StageResult {
+    fn top(&self) -> Option<&ChainId> {
+        self.layers.last()
+    }
+
+    /// A short name for the classic text: what the state's digest begins with.
+    fn short_id(&self, state: &StageState) -> String {
+        let text = format!("{:?}{}", self.layers, serde_json::to_string(&state.config).unwrap_or_default());
+        Digest::of(text.as_bytes()).hex().chars().take(12).collect()
+    }
+}
+
+/// Builds the stage of `node`.
+pub(super) async fn build_stage(build: &Arc<Build>, node: &Node) -> Result<StageResult, BuildFailure> {
+    let Some(stage) = build.file.stages.get(node.index) else { return Err(BuildFailure::cancelled()) };
+    let instructions = build.file.stage_instructions(stage);
+    let Some((from, rest)) = instructions.split_first() else { return Err(BuildFailure::cancelled()) };
+    let mut teller = build.teller_of(node.index, 0);
+    teller.begin(&from.text);
+    let begun = begin(build, node, &mut teller).await;
+    let result = teller.settle(begun)?;
+
+    let mut work = Work::new(build, node.index, result);
+    let triggers = work.take_triggers();
+    if !triggers.is_empty() {
+        let plural = if triggers.len() == 1 { "" } else { "s" };
+        teller.text(format!("# Executing {} build trigger{plural}\n", triggers.len()));
+    }
+    for trigger in &triggers {
+        work.instruction(trigger, from.lines, &mut teller).await?;
+    }
+    teller.end();
+    for (index, instruction) in rest.iter().enumerate() {
+        let mut teller = build.teller_of(node.index, index + 1);
+        teller.begin(&instruction.text);
+        let outcome = work.instruction(instruction, instruction.lines, &mut teller).await;
+        teller.settle(outcome)?;
+        teller.end();
+    }
+    Ok(work.finish())
+}
+
+/// FROM.
+async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Result<StageResult, BuildFailure> {
+    match &node.base {
+        Base::Scratch => {
+            teller.text(" ---> \n");
+            // No time until a step gives it one, so that an unchanged build gives the same image again.
+            let config = ImageConfig { created: None, ..ImageConfig::for_host(Timestamp::UNIX_EPOCH) };
+            Ok(StageResult { config, ..StageResult::default() })
+        }
+        Base::Stage(index) => {
+            let below = build.result_of(*index).await?;
+            let state = StageState::on(below.config.config.clone(), None);
+            teller.text(format!(" ---> {}\n", below.short_id(&state)));
+            Ok((*below).clone())
+        }
+        Base::Image(name) => {
+            let platform = node.platform.as_deref().or(build.platform.as_deref());
+            let image = build.bases.image(name, platform, &build.cancel, |progress| teller.pull(progress)).await?;
+            teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
+            image.layers.iter().for_each(|layer| build.hold(layer));
+            Ok(StageResult { config: image.config, layers: image.layers })
+        }
+    }
+}
+
+/// A stage at work.
+struct Work<'a> {
+    build: &'a Arc<Build>,
+    index: usize,
+    result: StageResult,
+    state: StageState,
+}
+
+/// What a step has done.
+struct Done {
+    layer: Option<Layer>,
+    created: Timestamp,
+}
+
+impl<'a> Work<'a> {
+    fn new(build: &'a Arc<Build>, index: usize, result: StageResult) -> Self {
+        let state = StageState::on(result.config.config.clone(), result.config.author.clone());
+        Self { build, index, result, state }
+    }
+
+    /// The base image's ONBUILD instructions, which are then no longer part of it.
+    fn take_triggers(&mut self) -> Vec<Instruction> {
+        let texts = self.state.config.on_build.take().unwrap_or_default();
+        let mut triggers = Vec::new();
+        for text in texts {
+            let file = parse(&format!("FROM scratch\n{text}")).file;
+            triggers.extend(file.instructions.into_iter().skip(1));
+        }
+        triggers
+    }
+
+    fn finish(mut self) -> StageResult {
+        self.result.config.config = self.state.config;
+        self.result.config.author = self.state.author;
+        self.result
+    }
+
+    async fn instruction(
+        &mut self,
+        instruction: &Instruction,
+        lines: LineRange,
+        teller: &mut StepTeller,
+    ) -> Result<(), BuildFailure> {
+        if self.build.cancel.is_cancelled() {
+            return Err(BuildFailure::cancelled());
+        }
+        let Planned { step, after, created_by } = self.state.plan(instruction, &self.build.facts).map_err(|error| {
+            EngineError::invalid(format!("dockerfile parse error on line {}: {error}", lines.first))
+        })?;
+        let done = match step {
+            Step::Configure => self.configure(&after, &created_by, teller)?,
+            Step::MakeWorkdir(path) => self.make_workdir(path, &created_by, teller).await?,
+            Step::Run(run) => self.run(&run, teller).await?,
+            Step::Copy(copy) => self.copy(&copy, &created_by, teller).await?,
+        };
+        self.state = after;
+        let created = done.created.to_string();
+        self.result.config.history.push(HistoryEntry {
+            created: Some(created.clone()),
+            created_by: Some(created_by),
+            comment: Some(HISTORY_COMMENT.to_owned()),
+            empty_layer: done.layer.is_none(),
+            ..HistoryEntry::default()
+        });
+        self.result.config.created = Some(created);
+        if let Some(layer) = done.layer {
+            self.result.layers.push(layer.chain_id);
+        }
+        teller.text(format!(" ---> {}\n", self.result.short_id(&self.state)));
+        Ok(())
+    }
+
+    /// Runs blocking work that ends in a layer above this stage's top.
+    async fn blocking(
+        &self,
+        work: impl FnOnce(&Build, Option<&ChainId>) -> Result<Option<Layer>, EngineError> + Send + 'static,
+    ) -> Result<Option<Layer>, EngineError> {
+        let (build, below) = (Arc::clone(self.build), self.result.top().copied());
+        spawn(move || work(&build, below.as_ref())).await
+    }
+}
+
+async fn spawn<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))?
+}

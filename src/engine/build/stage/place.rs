@@ -1,0 +1,66 @@
+//! Where a step writes: an overlay of the stage's layers, whose upper directory becomes the next layer without a copy.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use tempfile::TempDir;
+
+use crate::engine::EngineError;
+use crate::engine::build::solve::Build;
+use crate::engine::layer::{ChainId, Layer, OverlayStack};
+
+/// A root to write to: the stage's layers, and a fresh upper directory in a temp folder.
+pub(super) struct Place {
+    pub stack: OverlayStack,
+    folder: TempDir,
+}
+
+impl Place {
+    pub(super) fn new(build: &Build, layers: &[ChainId]) -> Result<Self, EngineError> {
+        let failed = |error: std::io::Error| EngineError::system(format!("create a build step's folder: {error}"));
+        let lowers = match layers.last() {
+            Some(top) => build.images().layers().lowers(top)?,
+            None => Vec::new(),
+        };
+        let folder = build.parts().root.temp_dir("step").map_err(failed)?;
+        let stack = OverlayStack { lowers, upper: folder.path().join("upper"), work: folder.path().join("work") };
+        for path in [&stack.upper, &stack.work] {
+            std::fs::create_dir(path).map_err(failed)?;
+        }
+        // The upper directory's own mode and owner are those of `/`.
+        let (mode, uid, gid) = match stack.lowers.first().map(std::fs::metadata).transpose().map_err(failed)? {
+            Some(root) => (root.mode() & 0o7777, root.uid(), root.gid()),
+            None => (0o755, 0, 0),
+        };
+        std::fs::set_permissions(&stack.upper, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        std::os::unix::fs::chown(&stack.upper, Some(uid), Some(gid)).map_err(failed)?;
+        Ok(Self { stack, folder })
+    }
+
+    /// What a container mounts upon has to be there. Where the image lacks it, it stands in a layer of its own at the very
+    /// bottom, so that making it is no change of the step's.
+    pub(super) fn add_mount_points(&mut self) -> Result<(), EngineError> {
+        let bottom = self.folder.path().join("bottom");
+        let attempt = || {
+            for folder in ["dev/pts", "dev/shm", "dev/mqueue", "etc", "proc", "sys"] {
+                std::fs::create_dir_all(bottom.join(folder))?;
+            }
+            for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
+                std::fs::write(bottom.join(file), "")?;
+            }
+            std::fs::set_permissions(&bottom, std::fs::Permissions::from_mode(0o755))
+        };
+        attempt().map_err(|error| EngineError::system(format!("create a build step's folder: {error}")))?;
+        self.stack.lowers.push(bottom);
+        Ok(())
+    }
+
+    /// Makes the upper directory a layer above `below`; `None` where nothing was written.
+    pub(super) fn commit(self, build: &Build, below: Option<&ChainId>) -> Result<Option<Layer>, EngineError> {
+        let failed = |error: std::io::Error| EngineError::system(format!("read a build step's changes: {error}"));
+        if std::fs::read_dir(&self.stack.upper).map_err(failed)?.next().is_none() {
+            return Ok(None);
+        }
+        let layer = build.images().layers().commit_tree(below, self.stack.upper.clone())?;
+        Ok(Some(layer))
+    }
+}

@@ -1,0 +1,46 @@
+//! WORKDIR: the directory is made where the stage lacks it.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::place::Place;
+use super::{Done, Work};
+use crate::engine::EngineError;
+use crate::engine::build::cache::Key;
+use crate::engine::build::copy::Destination;
+use crate::engine::build::owner::Owner;
+use crate::engine::build::progress::BuildFailure;
+use crate::engine::build::step::StepTeller;
+use crate::engine::build::tree::open_inside;
+use crate::engine::layer::detached_root;
+
+impl Work<'_> {
+    pub(super) async fn make_workdir(
+        &self,
+        path: String,
+        created_by: &str,
+        teller: &mut StepTeller,
+    ) -> Result<Done, BuildFailure> {
+        let key = Key::new("workdir", created_by, self.result.top());
+        if let Some(done) = self.cached(&key, teller) {
+            return Ok(done);
+        }
+        let place = Place::new(self.build, &self.result.layers)?;
+        let layer = self
+            .blocking(move |build, below| {
+                let root = detached_root(&place.stack)?;
+                let inside = Path::new(path.trim_start_matches('/'));
+                if open_inside(root.as_fd(), inside, OFlags::PATH | OFlags::DIRECTORY).is_err() {
+                    let owner = Some(Owner { uid: 0, gid: 0 });
+                    let to = Destination { root: root.as_fd(), path: "/", owner, mode: None, keeps_parents: false };
+                    to.folder(Path::new(&path)).map_err(|error| EngineError::invalid(error.to_string()))?;
+                }
+                drop(root);
+                place.commit(build, below)
+            })
+            .await?;
+        self.keep(key, layer)
+    }
+}
