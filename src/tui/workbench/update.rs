@@ -3,16 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use jiff::Timestamp;
-use ratatui_textarea::CursorMove;
-
 use super::build::{Build, Outcome};
-use super::chooser::{Choice, Chooser};
-use super::document::{Document, Edit, Movement, Selecting};
-use super::model::{Cached, Focus, LogPlace, Prompt, StepChoice, Workbench, proposed_tag};
+use super::chooser::Chooser;
+use super::document::{Document, Edit};
+use super::model::{Cached, Focus, LogPlace, Prompt, StepChoice, Workbench};
 use crate::buildkit::TraceUpdate;
-use crate::dockerfile::ignore::IgnoreRules;
 
 /// What the user can ask of the workbench by a key or by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +94,7 @@ pub enum Request {
     Leave,
 }
 
-type Requests = Vec<Request>;
+pub(super) type Requests = Vec<Request>;
 
 impl Workbench {
     /// Opens the screen: as it was left, or with the offer of Dockerfiles.
@@ -144,7 +139,7 @@ impl Workbench {
         Vec::new()
     }
 
-    fn save(&self) -> Requests {
+    pub(super) fn save(&self) -> Requests {
         match &self.document {
             Some(document) => {
                 let (path, text) = (document.path().to_owned(), document.text());
@@ -154,7 +149,7 @@ impl Workbench {
         }
     }
 
-    fn start_build(&mut self, cached: Cached) -> Requests {
+    pub(super) fn start_build(&mut self, cached: Cached) -> Requests {
         let Some(document) = &self.document else { return self.offer() };
         if self.build.as_ref().is_some_and(Build::is_running) {
             return vec![complaint("not built again", "a build is under way; ctrl-k cancels it")];
@@ -273,379 +268,25 @@ impl Workbench {
         }
     }
 
-    fn edit(&mut self, edit: Edit) {
+    pub(super) fn edit(&mut self, edit: Edit) {
         if let Some(document) = &mut self.document {
             document.edit(edit);
         }
     }
-
-    /// Whether a key that is no command means something to what has the keys.
-    pub fn wants(&self, key: &KeyEvent) -> bool {
-        if self.prompt.is_some() || self.chooser.is_some() {
-            return true;
-        }
-        match self.focus {
-            Focus::Editor => self.document.is_some() && edit_of(key).is_some(),
-            Focus::Problems | Focus::Steps | Focus::Log => matches!(
-                key.code,
-                KeyCode::Up
-                    | KeyCode::Down
-                    | KeyCode::PageUp
-                    | KeyCode::PageDown
-                    | KeyCode::Home
-                    | KeyCode::End
-                    | KeyCode::Enter
-                    | KeyCode::Char('j' | 'k' | 'g' | 'G' | 'f' | 'd' | 'u')
-            ),
-        }
-    }
-
-    /// A key that is no command: text for what has the keys, or a movement in it.
-    pub fn key(&mut self, key: &KeyEvent) -> Requests {
-        if self.prompt.is_some() {
-            return self.prompt_key(key);
-        }
-        if self.chooser.is_some() {
-            return self.chooser_key(key);
-        }
-        match self.focus {
-            Focus::Editor => return self.editor_key(key),
-            Focus::Problems => self.problems_key(key),
-            Focus::Steps => self.steps_key(key),
-            Focus::Log => self.log_key(key),
-        }
-        Vec::new()
-    }
-
-    /// Text from the clipboard.
-    pub fn paste(&mut self, text: &str) {
-        match (&mut self.prompt, &mut self.chooser) {
-            (Some(Prompt::Tag { text: typed }), _) => typed.push_str(text.lines().next().unwrap_or_default()),
-            (Some(Prompt::Unsaved), _) => {}
-            (None, Some(chooser)) => text.lines().next().unwrap_or_default().chars().for_each(|c| chooser.type_char(c)),
-            (None, None) => self.edit(Edit::Paste(text.to_owned())),
-        }
-    }
-
-    fn prompt_key(&mut self, key: &KeyEvent) -> Requests {
-        match (self.prompt.take(), key.code) {
-            (Some(Prompt::Tag { text }), KeyCode::Enter) => self.set_tag(&text),
-            (Some(Prompt::Tag { mut text }), KeyCode::Char(c)) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
-                text.push(c);
-                self.prompt = Some(Prompt::Tag { text });
-            }
-            (Some(Prompt::Tag { mut text }), KeyCode::Backspace) => {
-                text.pop();
-                self.prompt = Some(Prompt::Tag { text });
-            }
-            (Some(Prompt::Unsaved), KeyCode::Char('s' | 'y') | KeyCode::Enter) => {
-                self.leave_when_saved = true;
-                return self.save();
-            }
-            (Some(Prompt::Unsaved), KeyCode::Char('d' | 'n')) => {
-                self.document = None;
-                return vec![Request::Leave];
-            }
-            (_, KeyCode::Esc) => {}
-            (prompt, _) => self.prompt = prompt,
-        }
-        Vec::new()
-    }
-
-    fn chooser_key(&mut self, key: &KeyEvent) -> Requests {
-        let Some(chooser) = &mut self.chooser else { return Vec::new() };
-        match key.code {
-            KeyCode::Esc => {
-                self.chooser = None;
-                if self.document.is_none() {
-                    return vec![Request::Leave];
-                }
-            }
-            KeyCode::Enter => {
-                if let Some(Choice::Open(path) | Choice::Create(path)) = chooser.choice() {
-                    return vec![Request::Do(WorkbenchEffect::Open(path))];
-                }
-            }
-            KeyCode::Up => chooser.step(-1),
-            KeyCode::Down => chooser.step(1),
-            KeyCode::Backspace => chooser.erase(),
-            KeyCode::Char(c) if !key.modifiers.contains(KeyModifiers::CONTROL) => chooser.type_char(c),
-            _ => {}
-        }
-        Vec::new()
-    }
-
-    fn editor_key(&mut self, key: &KeyEvent) -> Requests {
-        let Some(edit) = edit_of(key) else { return Vec::new() };
-        let copies = matches!(edit, Edit::Copy | Edit::Cut);
-        self.edit(edit);
-        match &self.document {
-            Some(document) if copies && !document.yanked().is_empty() => vec![Request::Copy(document.yanked())],
-            _ => Vec::new(),
-        }
-    }
-
-    fn problems_key(&mut self, key: &KeyEvent) {
-        let Some(document) = &mut self.document else { return };
-        let count = document.parsed().diagnostics.len();
-        match key.code {
-            KeyCode::Up | KeyCode::Char('k') => self.problem = self.problem.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.problem = (self.problem + 1).min(count.saturating_sub(1)),
-            KeyCode::Enter => {
-                if let Some(line) = document.parsed().diagnostics.get(self.problem).map(|it| it.lines.first) {
-                    document.go_to_line(line);
-                    self.focus = Focus::Editor;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn steps_key(&mut self, key: &KeyEvent) {
-        let count = self.build.as_ref().map_or(0, |build| build.steps.all().len());
-        let last = count.saturating_sub(1);
-        let here = self.shown_step().unwrap_or(0);
-        let place = match key.code {
-            KeyCode::Up | KeyCode::Char('k') => here.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => (here + 1).min(last),
-            KeyCode::Home | KeyCode::Char('g') => 0,
-            KeyCode::End | KeyCode::Char('G') => last,
-            KeyCode::Enter => {
-                self.focus = Focus::Log;
-                return;
-            }
-            KeyCode::Char('f') => {
-                self.step = StepChoice::Current;
-                return;
-            }
-            _ => return,
-        };
-        (self.step, self.log) = (StepChoice::At(place), LogPlace::End);
-    }
-
-    fn log_key(&mut self, key: &KeyEvent) {
-        let is_ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
-        let page = isize::try_from(self.log_page.max(1)).unwrap_or(1);
-        match key.code {
-            KeyCode::Up | KeyCode::Char('k') => self.scroll_log(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.scroll_log(1),
-            KeyCode::PageUp => self.scroll_log(-page),
-            KeyCode::PageDown => self.scroll_log(page),
-            KeyCode::Char('u') if is_ctrl => self.scroll_log(-page / 2),
-            KeyCode::Char('d') if is_ctrl => self.scroll_log(page / 2),
-            KeyCode::Home | KeyCode::Char('g') => self.log = LogPlace::From(0),
-            KeyCode::End | KeyCode::Char('G' | 'f') => self.log = LogPlace::End,
-            _ => {}
-        }
-    }
-
-    /// Scrolls the output; reaching its end follows it again.
-    pub fn scroll_log(&mut self, by: isize) {
-        let Some(step) = self.shown_step().and_then(|place| self.build.as_ref()?.steps.get(place)) else { return };
-        let lines = step.log.len();
-        let (first, _) = self.log_window(lines, self.log_page);
-        let next = first.saturating_add_signed(by);
-        self.log = if next >= lines.saturating_sub(self.log_page) { LogPlace::End } else { LogPlace::From(next) };
-    }
-
-    /// Puts the cursor on a place of the text, as a click does: `row` and `column` from the editor's corner.
-    pub fn click_text(&mut self, row: usize, column: usize) {
-        self.focus = Focus::Editor;
-        if let Some(document) = &mut self.document {
-            let (top, left) = document.scroll();
-            let row = top + row;
-            let line = document.lines().get(row).map(String::as_str).unwrap_or_default();
-            let column = super::document::character_at(line, left + column);
-            document.edit(Edit::Move(Movement::To((row, column)), Selecting::No));
-        }
-    }
-
-    /// Selects a step, as a click on a row of the `height` shown does.
-    pub fn click_step(&mut self, row: usize, height: usize) {
-        self.focus = Focus::Steps;
-        let place = self.first_step(height) + row;
-        if self.build.as_ref().is_some_and(|build| place < build.steps.all().len()) {
-            (self.step, self.log) = (StepChoice::At(place), LogPlace::End);
-        }
-    }
-
-    /// Selects a finding, as a click on a row of the `height` shown does.
-    pub fn click_problem(&mut self, row: usize, height: usize) {
-        let count = self.document.as_ref().map_or(0, |document| document.parsed().diagnostics.len());
-        self.problem = (self.first_problem(height) + row).min(count.saturating_sub(1));
-        self.focus = Focus::Problems;
-    }
-
-    /// Moves the cursor by lines, as the wheel does.
-    pub fn scroll_text(&mut self, by: isize) {
-        if let Some(document) = &mut self.document {
-            let (row, column) = document.cursor();
-            document.edit(Edit::Move(Movement::To((row.saturating_add_signed(by), column)), Selecting::No));
-        }
-    }
-
-    /// The time now; told before each batch of events.
-    pub fn tick(&mut self, now: Timestamp) {
-        self.now = now;
-    }
-
-    /// Takes in news.
-    pub fn event(&mut self, event: WorkbenchEvent) -> Requests {
-        match event {
-            WorkbenchEvent::Found(found) => {
-                if let Some(chooser) = &mut self.chooser {
-                    *chooser = Chooser::new(&self.home, found);
-                }
-                Vec::new()
-            }
-            WorkbenchEvent::Opened { path, content: Ok(content) } => {
-                self.show_document(path, content);
-                Vec::new()
-            }
-            WorkbenchEvent::Opened { path, content: Err(why) } => {
-                vec![complaint(&format!("{} was not opened", path.display()), &why)]
-            }
-            WorkbenchEvent::Ignore { path, text } => {
-                if let Some(document) = self.document.as_mut().filter(|open| open.path() == path) {
-                    // Which of its lines is wrong the builder says; here it only means that nothing is known.
-                    document.set_ignore(text.and_then(|text| IgnoreRules::parse(&text).ok()));
-                }
-                Vec::new()
-            }
-            WorkbenchEvent::Saved { text, result } => self.saved(text, result),
-            WorkbenchEvent::Progress { build, update } => {
-                if let Some(build) = self.build_numbered(build) {
-                    build.steps.apply(&update);
-                }
-                Vec::new()
-            }
-            WorkbenchEvent::Ended { build, result, took } => self.ended(build, result, took),
-            WorkbenchEvent::Sizes { build, created_by } => {
-                if let Some(build) = self.build_numbered(build) {
-                    build.steps.set_sizes(&created_by);
-                }
-                Vec::new()
-            }
-            WorkbenchEvent::Ran(Ok((id, name))) => {
-                vec![Request::Say(format!("{name} runs")), Request::ShowContainer(id)]
-            }
-            WorkbenchEvent::Ran(Err(why)) => vec![complaint(&format!("{} was not run", self.tag), &why)],
-        }
-    }
-
-    fn build_numbered(&mut self, number: u64) -> Option<&mut Build> {
-        self.build.as_mut().filter(|build| build.number == number)
-    }
-
-    fn show_document(&mut self, path: PathBuf, content: Option<String>) {
-        self.chooser = None;
-        if self.document.as_ref().is_none_or(|open| open.path() != path) {
-            self.tag = proposed_tag(&path);
-            self.build = None;
-        }
-        self.document = Some(Document::new(&path, content.as_deref(), TEMPLATE));
-        self.focus = Focus::Editor;
-    }
-
-    fn saved(&mut self, text: String, result: Result<(), String>) -> Requests {
-        let build = self.build_when_saved.take();
-        let is_leaving = std::mem::take(&mut self.leave_when_saved);
-        let Some(document) = &mut self.document else { return Vec::new() };
-        let name = document.path().display().to_string();
-        if let Err(why) = result {
-            return vec![complaint(&format!("{name} was not saved"), &why)];
-        }
-        document.mark_saved(text);
-        match build {
-            Some(cached) => self.start_build(cached),
-            None if is_leaving => vec![Request::Say(format!("{name} saved")), Request::Leave],
-            None => vec![Request::Say(format!("{name} saved"))],
-        }
-    }
-
-    fn ended(&mut self, number: u64, result: Result<String, BuildFailure>, took: Option<Duration>) -> Requests {
-        let now = self.now;
-        let Some(build) = self.build_numbered(number).filter(|build| build.is_running()) else { return Vec::new() };
-        let took = took.unwrap_or_else(|| build.took(now));
-        let tag = build.tag.clone();
-        let outcome = match result {
-            Ok(image) => Outcome::Succeeded { image, took },
-            Err(BuildFailure::Cancelled) => Outcome::Cancelled { took },
-            Err(BuildFailure::Refused(why)) => Outcome::Failed { why, took },
-        };
-        build.end(outcome.clone());
-        match outcome {
-            Outcome::Succeeded { .. } => vec![Request::Say(format!("{tag} built; f6 runs it"))],
-            Outcome::Failed { why, .. } => {
-                self.go_to_failed_line();
-                vec![complaint(&format!("{tag} was not built"), &why)]
-            }
-            Outcome::Cancelled { .. } | Outcome::Running => vec![Request::Say(format!("build of {tag} cancelled"))],
-        }
-    }
-
-    fn go_to_failed_line(&mut self) {
-        self.step = StepChoice::Current;
-        self.log = LogPlace::End;
-        let (Some(document), Some(build)) = (&mut self.document, &self.build) else { return };
-        let failed = build.steps.failed().and_then(|place| build.steps.get(place)).and_then(|step| step.lines);
-        if let Some(line) = failed.and_then(|lines| build.line_now(lines.first, document.parsed())) {
-            document.go_to_line(line);
-        }
-    }
 }
 
-fn complaint(what: &str, why: &str) -> Request {
+pub(super) fn complaint(what: &str, why: &str) -> Request {
     Request::Complain { what: what.to_owned(), why: why.to_owned() }
 }
 
 /// What a new Dockerfile begins with.
-const TEMPLATE: &str = include_str!("../../../assets/templates/Dockerfile");
-
-/// What a key does to the text.
-fn edit_of(key: &KeyEvent) -> Option<Edit> {
-    let has = |modifier| key.modifiers.contains(modifier);
-    let (is_ctrl, is_alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));
-    let selecting = if has(KeyModifiers::SHIFT) { Selecting::Yes } else { Selecting::No };
-    let go = |movement| Some(Edit::Move(Movement::Cursor(movement), selecting));
-    match key.code {
-        KeyCode::Char(c) if is_ctrl => match c.to_ascii_lowercase() {
-            'z' => Some(Edit::Undo),
-            'y' => Some(Edit::Redo),
-            'x' => Some(Edit::Cut),
-            'c' => Some(Edit::Copy),
-            'v' => Some(Edit::PasteYanked),
-            'a' => Some(Edit::SelectAll),
-            'w' => Some(Edit::DeleteWordBack),
-            'd' => Some(Edit::Move(Movement::HalfPageDown, Selecting::No)),
-            'u' => Some(Edit::Move(Movement::HalfPageUp, Selecting::No)),
-            _ => None,
-        },
-        KeyCode::Char(c) if !is_alt => Some(Edit::Insert(c)),
-        KeyCode::Enter => Some(Edit::NewLine),
-        KeyCode::Tab => Some(Edit::Indent),
-        KeyCode::Backspace if is_ctrl || is_alt => Some(Edit::DeleteWordBack),
-        KeyCode::Backspace => Some(Edit::DeleteBack),
-        KeyCode::Delete if has(KeyModifiers::SHIFT) => Some(Edit::DeleteLine),
-        KeyCode::Delete => Some(Edit::DeleteForward),
-        KeyCode::Left if is_ctrl => go(CursorMove::WordBack),
-        KeyCode::Right if is_ctrl => go(CursorMove::WordForward),
-        KeyCode::Left => go(CursorMove::Back),
-        KeyCode::Right => go(CursorMove::Forward),
-        KeyCode::Up => go(CursorMove::Up),
-        KeyCode::Down => go(CursorMove::Down),
-        KeyCode::Home if is_ctrl => go(CursorMove::Top),
-        KeyCode::End if is_ctrl => go(CursorMove::Bottom),
-        KeyCode::Home => go(CursorMove::Head),
-        KeyCode::End => go(CursorMove::End),
-        KeyCode::PageUp => Some(Edit::Move(Movement::PageUp, selecting)),
-        KeyCode::PageDown => Some(Edit::Move(Movement::PageDown, selecting)),
-        _ => None,
-    }
-}
+pub(super) const TEMPLATE: &str = include_str!("../../../assets/templates/Dockerfile");
 
 #[cfg(test)]
 mod tests {
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+    use jiff::Timestamp;
+
     use super::*;
     use crate::buildkit::Vertex;
     use crate::dockerfile::LineRange;

@@ -76,6 +76,8 @@ pub struct Places {
     /// The border with the problems' title; empty without problems.
     pub problems_title: Rect,
     pub problems: Rect,
+    /// The selected problem's whole text, where its row cuts it.
+    pub problem_detail: Rect,
     pub steps: Rect,
     /// The border with the title of the output.
     pub log_title: Rect,
@@ -84,8 +86,8 @@ pub struct Places {
 
 /// Columns before the text: mark, finding, number, blanks.
 const GUTTER: u16 = 8;
-/// Problems shown without scrolling.
-const MOST_PROBLEMS: u16 = 4;
+/// Problems shown without scrolling, however low the window is.
+const FEW_PROBLEMS: u16 = 4;
 
 impl Places {
     /// The places in an area.
@@ -112,15 +114,19 @@ impl Places {
     fn divide_left(&mut self, bench: &Workbench) {
         let inner = inside(self.left);
         let findings = bench.document.as_ref().map_or(0, |document| document.parsed().diagnostics.len());
-        let rows = u16::try_from(findings).unwrap_or(u16::MAX).min(MOST_PROBLEMS).min(inner.height / 3);
+        let most = FEW_PROBLEMS.max(inner.height / 4).min(inner.height / 3);
+        let rows = u16::try_from(findings).unwrap_or(u16::MAX).min(most);
         if rows == 0 {
             self.editor = inner;
             return;
         }
-        let height = inner.height - rows - 1;
+        let detail = problems::detail(bench, inner.width).len();
+        let detail = u16::try_from(detail).unwrap_or(u16::MAX).min(inner.height / 4);
+        let height = inner.height - rows - detail - 1;
         self.editor = Rect { height, ..inner };
         self.problems_title = Rect { y: inner.y + height, height: 1, ..self.left };
         self.problems = Rect { y: inner.y + height + 1, height: rows, ..inner };
+        self.problem_detail = Rect { y: self.problems.bottom(), height: detail, ..inner };
     }
 
     fn divide_right(&mut self, bench: &Workbench) {

@@ -9,7 +9,7 @@ use crate::buildkit::{TraceUpdate, Vertex, VertexLog};
 use crate::dockerfile::LineRange;
 use crate::tui::glyphs;
 use crate::tui::theme::Theme;
-use crate::tui::workbench::{BuildFailure, Cached, Command, Workbench, WorkbenchEvent};
+use crate::tui::workbench::{BuildFailure, Cached, Command, Focus, Workbench, WorkbenchEvent};
 
 const TEXT: &str = "\
 FROM debian:bookworm AS build
@@ -116,6 +116,15 @@ fn the_offer_of_dockerfiles() {
     bench.enter();
     bench.event(WorkbenchEvent::Found(vec!["/srv/Dockerfile".into(), "/srv/api/Dockerfile".into()]));
     insta::assert_snapshot!(picture(&mut bench, 80, 20));
+}
+
+#[test]
+fn a_selected_problem_is_told_whole() {
+    let mut bench = Workbench::new("/srv/api".as_ref(), None);
+    let content = Ok(Some("FROM debian:12\nENV API_TOKEN=abc\nRUN cd /tmp && sudo apt-get update\n".to_owned()));
+    bench.event(WorkbenchEvent::Opened { path: "/srv/api/Dockerfile".into(), content });
+    bench.command(Command::Pane(Focus::Problems));
+    insta::assert_snapshot!(picture(&mut bench, 100, 24));
 }
 
 #[test]
