@@ -97,10 +97,10 @@ pub struct Build {
     #[arg(long, hide = true)]
     pub squash: bool,
     /// A software bill of materials: only false
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, hide = true)]
     pub sbom: Option<String>,
     /// A provenance attestation: only false
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, hide = true)]
     pub provenance: Option<String>,
     /// An attestation: only disabled ones
     #[arg(long, hide = true)]
@@ -281,7 +281,7 @@ mod tests {
         let refused = |line: &str| flags(line).refuse_unsupported().map_err(|error| error.to_string());
         for (line, name) in [
             ("--squash .", "--squash"),
-            ("--sbom .", "--sbom"),
+            ("--sbom true .", "--sbom"),
             ("--provenance=mode=max .", "--provenance"),
             ("--attest type=sbom .", "--attest type=sbom"),
             ("--platform linux/amd64,linux/arm64 .", "--platform linux/amd64,linux/arm64"),
