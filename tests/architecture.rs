@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["engine"]),
     ("buildkit", &["dockerfile"]),
-    ("cli", &["client", "dockerfile"]),
+    ("cli", &["buildkit", "client", "dockerfile"]),
     ("client", &["buildkit"]),
     ("dockerfile", &[]),
     ("engine", &["buildkit", "dockerfile", "sys"]),

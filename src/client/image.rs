@@ -58,6 +58,24 @@ pub struct BuildRecord {
     pub error: Option<String>,
     /// Structured content.
     pub aux: Option<serde_json::Value>,
+    /// Where in the Dockerfile it went wrong. Only Boxyard's engine tells, beside an error of a build of version 2.
+    pub source: Option<BuildSource>,
+}
+
+/// A place in a Dockerfile, with the lines around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildSource {
+    /// The Dockerfile's name.
+    pub file: String,
+    /// The first line of the place, from 1.
+    pub first: usize,
+    /// Its last line.
+    pub last: usize,
+    /// The number of the first of `lines`.
+    pub begins: usize,
+    /// The lines of the place and those around it.
+    pub lines: Vec<String>,
 }
 
 impl BuildRecord {

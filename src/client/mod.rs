@@ -43,7 +43,7 @@ pub use context::{ContextError, HostChoice};
 pub use docker::{ClientVersion, Docker};
 pub use errors::Error;
 pub use exec::{CreateExecOptions, CreateExecResults, StartExecOptions, StartExecResults};
-pub use image::{BuildRecord, DockerCredentials};
+pub use image::{BuildRecord, BuildSource, DockerCredentials};
 pub use output::LogOutput;
 pub use transport::{Connecting, Io, TcpTransport, Transport, UnixTransport};
 pub use yard::{HostImageRequest, YardInfo};

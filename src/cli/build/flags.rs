@@ -222,6 +222,25 @@ impl Build {
         self.refuse_not_yet()
     }
 
+    /// The first flag given that no classic builder knows.
+    pub fn needs_our_engine(&self) -> Option<&'static str> {
+        let flags = [
+            ("--annotation", !self.annotation.is_empty()),
+            ("--no-cache-filter", !self.no_cache_filter.is_empty()),
+            ("--cache-to", !self.cache_to.is_empty()),
+            ("--explain", self.explain),
+            ("--output", !self.output.is_empty()),
+            ("--push", self.push),
+            ("--metadata-file", self.metadata_file.is_some()),
+            ("--secret", !self.secret.is_empty()),
+            ("--ssh", !self.ssh.is_empty()),
+            ("--build-context", !self.build_context.is_empty()),
+            ("--allow", !self.allow.is_empty()),
+            ("--progress", matches!(self.progress, ProgressMode::Rawjson | ProgressMode::Tty)),
+        ];
+        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
     /// Refuses what is not wired yet. Whoever wires a flag takes it out of this list.
     fn refuse_not_yet(&self) -> anyhow::Result<()> {
         let flags = [

@@ -1,50 +1,131 @@
 //! `build`: a Dockerfile and its files become an image, or whatever else is asked for.
 //!
-//! `flags` is what can be typed, `context` where the files come from, `ask` the request.
+//! `flags` is what can be typed, `context` where the files come from, `ask` the request, `progress` how it is shown while
+//! it runs, `report` what is said in the end. A host that is not Boxyard's engine is asked in the classic way (`classic`).
 
 mod ask;
+mod classic;
 mod context;
 mod flags;
+mod progress;
+mod report;
 
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use self::context::Context;
+use self::context::{Context, Text};
 pub use self::flags::Build;
-use super::images::{Board, all_credentials};
-use crate::client::Docker;
+use self::progress::Display;
+use super::images::all_credentials;
+use crate::buildkit::{TRACE_ID, decode_aux};
+use crate::client::{BuildRecord, BuildSource, Docker};
 
+/// How often a display is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+/// The exit code of a program that SIGINT ends, and so docker's.
+const INTERRUPTED: u8 = 130;
+
+/// What a build came to.
+enum Ended {
+    /// It made an image, if that was what was wanted.
+    Built { image: Option<String> },
+    /// It failed.
+    Failed { message: String, source: Option<BuildSource> },
+    /// A person broke it off.
+    Interrupted,
+}
+
+/// Builds.
+///
+/// # Errors
+/// What is asked for in a way that can't be, and what can't be reached. A build that fails says so itself.
 pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     flags.refuse_unsupported()?;
+    let mut display = Display::new(flags.progress, flags.quiet)?;
     let mut call = ask::ask(flags)?;
     let context = Context::find(&flags.path, flags.file.as_deref())?;
     let text = context.text()?;
     context.attach(&mut call, text.as_ref()).await?;
     call.credentials(all_credentials());
-    let mut records = pin!(docker.build(call));
-    let mut board = Board::new();
-    let mut said = String::new();
-    while let Some(record) = records.next().await {
-        let record = record?;
-        if let Some(words) = record.failure() {
-            if flags.quiet {
-                eprint!("{said}");
+    // Only Boxyard's engine tells BuildKit's messages without a BuildKit session.
+    if docker.yard().await.is_err() {
+        return classic::build(docker, flags, call).await;
+    }
+    call.add("version", "2");
+    let ended = follow(docker.build(call), &mut display).await;
+    // Nobody reads standard error: nobody misses the rest.
+    let _ = display.finish();
+    tell_end(flags, &display, text.as_ref(), ended?)
+}
+
+/// Shows the build's messages until it ends. Dropping the stream, as after Ctrl-C, cancels the build.
+async fn follow(
+    records: impl futures_util::Stream<Item = Result<BuildRecord, crate::client::Error>>,
+    display: &mut Display,
+) -> anyhow::Result<Ended> {
+    let mut records = pin!(records);
+    let mut image = None;
+    let mut frames = tokio::time::interval(FRAME);
+    frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    loop {
+        let record = tokio::select! {
+            record = records.next() => record,
+            _ = frames.tick() => {
+                display.tick()?;
+                continue;
             }
-            anyhow::bail!(words.to_owned());
+            _ = interrupt.recv() => return Ok(Ended::Interrupted),
+            _ = terminate.recv() => return Ok(Ended::Interrupted),
+        };
+        let record = match record {
+            None => return Ok(Ended::Built { image }),
+            Some(Ok(record)) => record,
+            Some(Err(crate::client::Error::DockerResponseServerError { message, .. })) => {
+                return Ok(Ended::Failed { message, source: None });
+            }
+            Some(Err(error)) => return Err(error.into()),
+        };
+        if let Some(message) = record.failure() {
+            return Ok(Ended::Failed { message: message.to_owned(), source: record.source.clone() });
         }
-        if let Some(status) = &record.status {
-            board.tell(record.id.as_deref(), status, record.progress_detail.as_ref());
-        }
-        let Some(text) = &record.stream else { continue };
-        match flags.quiet {
-            true => said.push_str(text),
-            false => print!("{text}"),
+        match (record.id.as_deref(), &record.aux) {
+            (Some(TRACE_ID), Some(serde_json::Value::String(aux))) => display.update(decode_aux(aux)?)?,
+            (_, Some(aux)) => image = aux.get("ID").and_then(|id| id.as_str()).map(str::to_owned).or(image),
+            _ => {}
         }
     }
-    if flags.quiet {
-        println!("{}", said.trim().lines().last().unwrap_or_default());
+}
+
+fn tell_end(flags: &Build, display: &Display, text: Option<&Text>, ended: Ended) -> anyhow::Result<ExitCode> {
+    match ended {
+        Ended::Built { image } => {
+            if display.is_for_people() {
+                eprint!("{}", report::warnings(&display.steps.warnings));
+            }
+            if flags.quiet {
+                println!("{}", image.unwrap_or_default());
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::Failed { message, source } => {
+            let source = source.or_else(|| {
+                let text = text?;
+                Some(report::source(&text.name, &text.text, display.steps.failed()?.vertex.lines?))
+            });
+            if display.is_for_people() {
+                eprint!("{}", report::warnings(&display.steps.warnings));
+            }
+            eprint!("{}", report::failure(&display.steps, source.as_ref(), &message));
+            Ok(ExitCode::FAILURE)
+        }
+        Ended::Interrupted => {
+            eprintln!("ERROR: the build was cancelled");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }
