@@ -250,19 +250,19 @@ mod tests {
         live.note(steps.apply(TraceUpdate { logs: vec![log], ..TraceUpdate::default() }));
         live.draw(&steps, size, time(1000).unwrap()).unwrap();
         let drawn = String::from_utf8(std::mem::take(&mut live.out)).unwrap();
-        let expected = "[+] Building 1.0s (0/3)\n ⣽ [a] RUN a              1.0s\n   line 7\n   line 8\n ⣽ [b] RUN b              1.0s\n";
+        let expected = "[+] Building 1.0s (0/3)\n ⣽ [a] RUN a             1.0s\n   line 7\n   line 8\n ⣽ [b] RUN b             1.0s\n";
         assert_eq!(drawn, expected);
 
         live.note(steps.apply(vertex("a", Some(0), Some(1500))));
         live.draw(&steps, size, time(2000).unwrap()).unwrap();
         let drawn = String::from_utf8(std::mem::take(&mut live.out)).unwrap();
         let expected =
-            "\x1b[5A\r\x1b[J ✔ [a] RUN a              1.5s\n[+] Building 2.0s (1/3)\n ⣻ [b] RUN b              2.0s\n";
+            "\x1b[5A\r\x1b[J ✔ [a] RUN a             1.5s\n[+] Building 2.0s (1/3)\n ⣻ [b] RUN b             2.0s\n";
         assert_eq!(drawn, expected);
 
         live.note(steps.give_up());
         live.finish(&steps, size, time(2000).unwrap()).unwrap();
-        assert_eq!(String::from_utf8(live.out).unwrap(), "\x1b[2A\r\x1b[J - [b] RUN b          CANCELED\n");
+        assert_eq!(String::from_utf8(live.out).unwrap(), "\x1b[2A\r\x1b[J - [b] RUN b         CANCELED\n");
     }
 
     #[test]
