@@ -13,7 +13,9 @@ use std::time::Duration;
 use bollard_stubs::models as docker;
 use boxyard::buildkit::Vertex;
 use boxyard::engine::ErrorKind;
-use boxyard::engine::build::{BuildContext, BuildFailure, BuildMessage, BuildParts, BuildRequest, Builds, PruneExtent};
+use boxyard::engine::build::{
+    Budget, BuildContext, BuildFailure, BuildMessage, BuildParts, BuildRequest, Builds, PruneRequest,
+};
 use boxyard::engine::events::Events;
 use boxyard::engine::image::{HostImage, Images, Reference};
 use boxyard::engine::instance::Instance;
@@ -100,7 +102,7 @@ impl Yard {
         let events = Arc::new(Events::default());
         let layers = Arc::new(Layers::open(Arc::clone(&root)).unwrap());
         let images = Images::open(Arc::clone(&root), layers, Arc::clone(&events)).unwrap();
-        let networks = Networks::open(Arc::clone(&root), instance.clone(), events).await.unwrap();
+        let networks = Networks::open(Arc::clone(&root), instance.clone(), Arc::clone(&events)).await.unwrap();
         let builds = Builds::open(BuildParts {
             root,
             instance,
@@ -108,6 +110,8 @@ impl Yard {
             networks: Arc::new(networks),
             host: Arc::new(HostFacts::read()),
             shim: ShimBinary::of_file(Path::new(env!("CARGO_BIN_EXE_boxyard"))).unwrap(),
+            events,
+            budget: Budget::default(),
         })
         .await
         .unwrap();
@@ -354,10 +358,10 @@ async fn the_cache_can_be_seen_and_emptied() {
     assert_eq!(usage.len(), 2);
     assert_eq!(usage.iter().filter(|it| it.size == Some(6) && it.shared == Some(true)).count(), 1);
 
-    let untagged = yard.builds.prune(PruneExtent::Unused).await.unwrap();
+    let untagged = yard.builds.prune(PruneRequest::default()).await.unwrap();
     assert_eq!(untagged.caches_deleted.unwrap().len(), 0, "both images still stand");
     yard.images.remove(&id, Default::default()).await.unwrap();
-    let all = yard.builds.prune(PruneExtent::All).await.unwrap();
+    let all = yard.builds.prune(PruneRequest { all: true, ..PruneRequest::default() }).await.unwrap();
     assert_eq!(all.caches_deleted.unwrap().len(), 2);
     assert!(yard.builds.disk_usage().await.unwrap().is_empty());
 }

@@ -16,6 +16,9 @@ use crate::dockerfile::LineRange;
 /// The `id` of the records that carry a trace.
 pub const TRACE_ID: &str = "moby.buildkit.trace";
 
+/// What the names of statuses begin with that say why a step was not taken from the cache.
+pub const MISS: &str = "cache miss: ";
+
 /// What changed since the last record.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TraceUpdate {
@@ -70,6 +73,13 @@ pub struct VertexStatus {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub completed: Option<Timestamp>,
+}
+
+impl VertexStatus {
+    /// Why the cache had nothing for the step, where this status says that.
+    pub fn miss(&self) -> Option<&str> {
+        self.name.strip_prefix(MISS)
+    }
 }
 
 /// Output of a step.

@@ -7,7 +7,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
-use super::build::{BuildParts, Builds};
+use super::build::{Budget, BuildParts, Builds};
 use super::container::{Containers, Execs, Rooms};
 use super::events::Events;
 use super::image::{ImageUsers, Images};
@@ -32,6 +32,8 @@ pub struct EngineOptions {
     pub instance: Instance,
     /// What may run its containers.
     pub runtimes: Runtimes,
+    /// What its build cache may keep.
+    pub build_cache: Budget,
 }
 
 struct House {
@@ -53,7 +55,7 @@ impl Engine {
     /// # Errors
     /// `Conflict` with the lock's holder; else what could not be read or made.
     pub async fn open(options: EngineOptions) -> Result<Self, EngineError> {
-        let EngineOptions { instance, runtimes } = options;
+        let EngineOptions { instance, runtimes, build_cache } = options;
         let runtimes = Arc::new(runtimes);
         let (root, host, binary) = tokio::task::spawn_blocking({
             let instance = instance.clone();
@@ -89,6 +91,8 @@ impl Engine {
             networks: Arc::clone(&networks),
             host: Arc::clone(&host),
             shim: binary,
+            events: Arc::clone(&events),
+            budget: build_cache,
         })
         .await?;
         images.drop_unused_layers().await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use boxyard::api;
 use boxyard::client::Io;
+use boxyard::engine::build::Budget;
 use boxyard::engine::instance::Instance;
 use boxyard::engine::runtimes::Runtimes;
 use boxyard::engine::{Engine, EngineError, EngineOptions};
@@ -51,7 +52,9 @@ impl Embedded {
     pub async fn open(instance: &Instance, runtimes: Runtimes) -> Result<Self, OpenError> {
         // Before there are threads for long work.
         super::priority::answers_go_first();
-        let engine = Engine::open(EngineOptions { instance: instance.clone(), runtimes }).await?;
+        let engine =
+            Engine::open(EngineOptions { instance: instance.clone(), runtimes, build_cache: Budget::default() })
+                .await?;
         let (socket, listener) = Socket::bind(&instance.socket())?;
         let stop = CancellationToken::new();
         let listening = tokio::spawn(api::listen(engine.clone(), listener, stop.clone()));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::api::call::Call;
 use crate::api::query::Query;
 use crate::api::reply::{Json, Reply};
-use crate::engine::build::{BuildContext, BuildMessage, BuildRequest, PruneExtent};
+use crate::engine::build::{BuildContext, BuildMessage, BuildRequest, PruneRequest};
 use crate::engine::{EngineError, ErrorKind};
 
 /// How a client wants to be told.
@@ -60,6 +60,8 @@ fn request(
     request.build_args = query.json::<BTreeMap<String, Option<String>>>("buildargs")?.unwrap_or_default();
     request.labels = query.json("labels")?.unwrap_or_default();
     request.no_cache = query.flag("nocache");
+    request.no_cache_filter =
+        query.list("nocachefilter").iter().flat_map(|it| it.split(',')).map(str::to_owned).collect();
     request.pull = query.flag("pull");
     request.quiet = query.flag("q");
     request.platform = query.owned("platform");
@@ -124,8 +126,18 @@ async fn tell(
 }
 
 pub async fn prune(call: Call) -> Result<Json<docker::BuildPruneResponse>, EngineError> {
-    let extent = if call.query().flag("all") { PruneExtent::All } else { PruneExtent::Unused };
-    call.engine().builds().prune(extent).await.map(Json)
+    let query = call.query();
+    // 0 is what clients send for "no limit".
+    let bytes = |name| Ok::<_, EngineError>(query.number::<u64>(name)?.filter(|bytes| *bytes > 0));
+    let request = PruneRequest {
+        all: query.flag("all"),
+        filters: query.filters()?,
+        // What it was called before API 1.48.
+        reserved: bytes("reserved-space")?.or(bytes("keep-storage")?).unwrap_or(0),
+        max_used: bytes("max-used-space")?,
+        min_free: bytes("min-free-space")?,
+    };
+    call.engine().builds().prune(request).await.map(Json)
 }
 
 /// Clients close the connection of a build to cancel it; by ID nothing can be, since builds carry none.

@@ -23,24 +23,26 @@ mod stage;
 mod step;
 mod teller;
 mod tree;
+mod usage;
 
+pub use cache::{Amount, Budget};
 pub use changes::with_changes;
 pub use progress::{BuildFailure, BuildMessage};
 pub use request::{BuildContext, BuildRequest};
+pub use usage::PruneRequest;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bollard_stubs::models as docker;
 use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 
-use self::cache::Cache;
+use self::cache::{Cache, Shelf};
 use self::run::Runner;
 use crate::engine::EngineError;
-use crate::engine::image::{ImageId, ImageUsers, Images, ListImages};
+use crate::engine::events::Events;
+use crate::engine::image::Images;
 use crate::engine::instance::Instance;
-use crate::engine::layer::ChainId;
 use crate::engine::network::Networks;
 use crate::engine::runtime::HostFacts;
 use crate::engine::shim::ShimBinary;
@@ -60,6 +62,10 @@ pub struct BuildParts {
     pub host: Arc<HostFacts>,
     /// What RUN steps run under.
     pub shim: ShimBinary,
+    /// What happens is told here.
+    pub events: Arc<Events>,
+    /// What the cache may keep.
+    pub budget: Budget,
 }
 
 /// The builder and its cache. Cheap to clone.
@@ -72,16 +78,10 @@ struct Room {
     parts: BuildParts,
     cache: Cache,
     runner: Runner,
-}
-
-/// How much of the cache to drop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PruneExtent {
-    /// Records that no image shares its layers with.
-    #[default]
-    Unused,
-    /// Every record.
-    All,
+    /// Who keeps other things for later builds' sake.
+    shelves: Vec<Arc<dyn Shelf>>,
+    /// Held while the cache is brought into its budget.
+    collecting: tokio::sync::Mutex<()>,
 }
 
 impl Builds {
@@ -101,7 +101,8 @@ impl Builds {
             host: Arc::clone(&parts.host),
             shim: parts.shim.clone(),
         };
-        Ok(Self { room: Arc::new(Room { parts, cache, runner }) })
+        let collecting = tokio::sync::Mutex::default();
+        Ok(Self { room: Arc::new(Room { parts, cache, runner, shelves: Vec::new(), collecting }) })
     }
 
     /// Builds an image. The stream ends after [`BuildMessage::Image`] and its text, or after [`BuildMessage::Failed`];
@@ -117,11 +118,13 @@ impl Builds {
     /// Drops cache records and frees the layers that only they held.
     ///
     /// # Errors
-    /// The disk's refusal.
-    pub async fn prune(&self, extent: PruneExtent) -> Result<docker::BuildPruneResponse, EngineError> {
+    /// `InvalidParameter` for a filter that is none; the disk's refusal.
+    pub async fn prune(&self, request: PruneRequest) -> Result<docker::BuildPruneResponse, EngineError> {
         let room = Arc::clone(&self.room);
-        let work = tokio::task::spawn_blocking(move || room.prune(extent));
-        work.await.map_err(|error| EngineError::system(error.to_string()))?
+        let answer = blocking(move || room.prune(&request)).await?;
+        let reclaimed = answer.space_reclaimed.unwrap_or_default().to_string();
+        self.room.parts.events.publish(docker::EventMessageTypeEnum::BUILDER, "prune", "", [("reclaimed", reclaimed)]);
+        Ok(answer)
     }
 
     /// The cache's records, for `docker system df`.
@@ -129,47 +132,27 @@ impl Builds {
     /// # Errors
     /// The disk's refusal.
     pub async fn disk_usage(&self) -> Result<Vec<docker::BuildCache>, EngineError> {
-        let in_images = self.room.layers_of_images()?;
-        let date = |time: jiff::Timestamp| time.to_string();
-        let usage = self.room.cache.list().into_iter().map(|record| docker::BuildCache {
-            id: Some(record.key.hex().chars().take(25).collect()),
-            parents: None,
-            typ: Some(docker::BuildCacheTypeEnum::REGULAR),
-            description: Some(record.identity.clone()),
-            in_use: Some(false),
-            shared: Some(record.layer.is_some_and(|layer| in_images.contains(&layer))),
-            size: i64::try_from(record.size).ok(),
-            created_at: Some(date(record.created)),
-            last_used_at: record.used.map(date),
-            usage_count: Some(record.uses),
-        });
-        Ok(usage.collect())
+        let room = Arc::clone(&self.room);
+        blocking(move || room.disk_usage()).await
     }
 }
 
 impl Room {
-    fn layers_of_images(&self) -> Result<HashSet<ChainId>, EngineError> {
-        let images = self.parts.images.list(&ListImages { all: true, ..ListImages::default() })?;
-        let ids = images.iter().filter_map(|image| image.id.parse::<ImageId>().ok());
-        Ok(ids.filter_map(|id| self.parts.images.get(&id)).flat_map(|image| image.layers).collect())
-    }
-
-    fn prune(&self, extent: PruneExtent) -> Result<docker::BuildPruneResponse, EngineError> {
-        let in_images = self.layers_of_images()?;
-        let mut answer = docker::BuildPruneResponse { caches_deleted: Some(Vec::new()), space_reclaimed: Some(0) };
-        for record in self.cache.list() {
-            let is_used = record.layer.or(record.below).is_some_and(|layer| in_images.contains(&layer));
-            if extent == PruneExtent::Unused && is_used {
-                continue;
+    /// After a build: the cache goes back into its budget, without anyone waiting for it.
+    fn settle(self: Arc<Self>) {
+        tokio::spawn(async move {
+            // One at a time; who comes meanwhile is seen to by the next.
+            let Ok(_turn) = self.collecting.try_lock() else { return };
+            let room = Arc::clone(&self);
+            if let Err(error) = blocking(move || room.collect()).await {
+                tracing::warn!(error = error.message(), "the build cache's budget can't be kept");
             }
-            self.cache.forget(&record.key).map_err(|error| EngineError::system(error.to_string()))?;
-            answer.caches_deleted.get_or_insert_default().push(record.key.hex());
-            let Some(layer) = record.layer else { continue };
-            let is_wanted = |chain: &ChainId| in_images.contains(chain) || self.cache.holds_layer(chain);
-            let freed = self.parts.images.layers().remove(&layer, &is_wanted)?;
-            let bytes: u64 = freed.iter().map(|layer| layer.size).sum();
-            *answer.space_reclaimed.get_or_insert_default() += i64::try_from(bytes).unwrap_or(0);
-        }
-        Ok(answer)
+        });
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))?
 }

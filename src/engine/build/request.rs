@@ -40,6 +40,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Run every step even where the cache has it (`nocache`).
     pub no_cache: bool,
+    /// Run every step of these stages, by name or number, even where the cache has it (`nocachefilter`, Boxyard's own).
+    pub no_cache_filter: Vec<String>,
     /// Pull base images even where they are present (`pull`).
     pub pull: bool,
     /// Answer with the image's ID only (`q`).
@@ -63,6 +65,7 @@ impl BuildRequest {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             no_cache: false,
+            no_cache_filter: Vec::new(),
             pull: false,
             quiet: false,
             platform: None,

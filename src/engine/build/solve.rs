@@ -45,8 +45,12 @@ pub(super) struct Build {
     pub bases: Bases,
     /// Ends everything.
     pub cancel: CancellationToken,
+    /// Which builds are runs of the same thing.
+    pub project: String,
     /// Whether the cache is not to be asked.
     pub no_cache: bool,
+    /// In which stages it is not.
+    pub no_cache_filter: Vec<String>,
     /// The platform asked for.
     pub platform: Option<String>,
     /// What RUN steps get.
@@ -139,14 +143,15 @@ impl Build {
 }
 
 /// An instruction as it fits on a line.
-fn one_line(instruction: &Instruction) -> String {
+pub(super) fn one_line(instruction: &Instruction) -> String {
     instruction.text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Carries out `request`, telling all of it.
 pub(super) async fn drive(room: Arc<Room>, request: BuildRequest, teller: Teller, cancel: CancellationToken) {
     let is_quiet = request.quiet;
-    let outcome = solve(room, request, &teller, cancel).await;
+    let outcome = solve(Arc::clone(&room), request, &teller, cancel).await;
+    room.settle();
     teller.flush();
     match outcome {
         Ok(Built { id, tags }) => {
@@ -226,7 +231,9 @@ async fn solve(
         facts,
         context: Arc::new(context),
         cancel: cancel.clone(),
+        project: tags.first().map_or_else(|| request.dockerfile.clone(), Reference::familiar_name),
         no_cache: request.no_cache,
+        no_cache_filter: request.no_cache_filter,
         platform: request.platform,
         run: request.run,
         teller: teller.clone(),

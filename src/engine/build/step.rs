@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::progress::{BuildFailure, BuildMessage};
 use super::run::Output;
 use super::teller::Teller;
-use crate::buildkit::{Vertex, VertexLog, VertexStatus};
+use crate::buildkit::{MISS, Vertex, VertexLog, VertexStatus};
 use crate::engine::image::Progress;
 
 /// The teller of one step.
@@ -45,16 +45,27 @@ impl StepTeller {
     /// The cache has nothing for it, though it had before.
     pub(super) fn missed(&mut self, why: &str) {
         self.text(format!(" ---> Cache miss: {why}\n"));
+        self.reason(why);
+    }
+
+    /// Why it is done, where the classic text has no word for that.
+    pub(super) fn reason(&mut self, why: &str) {
         let now = Some(Timestamp::now());
+        let name = format!("{MISS}{why}");
         self.teller.tell(BuildMessage::Status(VertexStatus {
-            id: format!("cache miss: {why}"),
+            id: name.clone(),
             vertex: self.vertex.digest.clone(),
-            name: format!("cache miss: {why}"),
+            name,
             timestamp: now,
             started: now,
             completed: now,
             ..VertexStatus::default()
         }));
+    }
+
+    /// Whether its result came from the cache.
+    pub(super) fn was_cached(&self) -> bool {
+        self.vertex.cached
     }
 
     /// It has ended, well or not; passes the outcome on.

@@ -179,6 +179,14 @@ impl Images {
         .await
     }
 
+    /// Removes a layer and what is below it, as far as nothing needs it; answers the freed layers. Blocking.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn release_layer(&self, top: ChainId) -> Result<Vec<crate::engine::layer::Layer>, EngineError> {
+        self.shared.release_layers(Some(top))
+    }
+
     /// Removes layers that no image, container or build needs: what a killed pull or build left. To be called once all
     /// rooms are open and have been added as users.
     ///

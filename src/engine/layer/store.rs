@@ -234,6 +234,11 @@ impl Layers {
         LayerHold { chain: *chain, shared: Arc::clone(&self.shared) }
     }
 
+    /// Whether somebody holds `chain` itself.
+    pub fn is_held(&self, chain: &ChainId) -> bool {
+        self.shared.index().holds.contains_key(chain)
+    }
+
     /// Writes the layer's tar: the very bytes its diff ID is the digest of. Blocking.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 mod cached;
 mod config;
 mod copy;
+mod lineage;
 mod place;
 mod run;
 mod transfer;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::lineage::{Lineage, Position};
+use super::cache::BaseImage;
 use super::graph::{Base, Node};
 use super::plan::{Planned, StageState, Step};
 use super::progress::BuildFailure;
@@ -35,6 +38,8 @@ pub(super) struct StageResult {
     pub config: ImageConfig,
     /// Its layers, lowest first.
     pub layers: Vec<ChainId>,
+    /// Where it comes from.
+    pub lineage: Lineage,
 }
 
 impl StageResult {
@@ -66,10 +71,12 @@ pub(super) async fn build_stage(build: &Arc<Build>, node: &Node) -> Result<Stage
         teller.text(format!("# Executing {} build trigger{plural}\n", triggers.len()));
     }
     for trigger in &triggers {
+        work.position.go_to(0, trigger);
         work.instruction(trigger, from.lines, &mut teller).await?;
     }
     teller.end();
     for (index, instruction) in rest.iter().enumerate() {
+        work.position.go_to(index + 1, instruction);
         let mut teller = build.teller_of(node.index, index + 1);
         teller.begin(&instruction.text);
         let outcome = work.instruction(instruction, instruction.lines, &mut teller).await;
@@ -99,7 +106,9 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             let image = build.bases.image(name, platform, &build.cancel, |progress| teller.pull(progress)).await?;
             teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
             image.layers.iter().for_each(|layer| build.hold(layer));
-            Ok(StageResult { config: image.config, layers: image.layers })
+            let base = Some(BaseImage { name: name.clone(), id: image.id });
+            let lineage = Lineage { base, ..Lineage::default() };
+            Ok(StageResult { config: image.config, layers: image.layers, lineage })
         }
     }
 }
@@ -110,6 +119,7 @@ struct Work<'a> {
     index: usize,
     result: StageResult,
     state: StageState,
+    position: Position,
 }
 
 /// What a step has done.
@@ -121,7 +131,8 @@ struct Done {
 impl<'a> Work<'a> {
     fn new(build: &'a Arc<Build>, index: usize, result: StageResult) -> Self {
         let state = StageState::on(result.config.config.clone(), result.config.author.clone());
-        Self { build, index, result, state }
+        let position = Position::at_start(build, index);
+        Self { build, index, result, state, position }
     }
 
     /// The base image's ONBUILD instructions, which are then no longer part of it.
@@ -159,6 +170,9 @@ impl<'a> Work<'a> {
             Step::Run(run) => self.run(&run, teller).await?,
             Step::Copy(copy) => self.copy(&copy, &created_by, teller).await?,
         };
+        if !teller.was_cached() {
+            self.result.lineage.changed.get_or_insert_with(|| self.position.text.clone());
+        }
         self.state = after;
         let created = done.created.to_string();
         self.result.config.history.push(HistoryEntry {
