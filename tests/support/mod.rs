@@ -199,6 +199,11 @@ impl Yard {
         })
     }
 
+    /// A socket that listens on a port of the yard's loopback.
+    pub fn listen(&self) -> std::net::TcpListener {
+        self.network.run(|| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"))
+    }
+
     /// Makes the image `host:latest` of this machine's own programs.
     pub async fn host_image(&self) -> String {
         let programs = ["sh", "echo", "cat", "sleep", "ls", "id", "hostname", "env", "stat", "true", "false", "mkdir"];

@@ -4,14 +4,16 @@
 //! lower layers) and everything written lands in the upper directory that becomes the layer. Every path is resolved
 //! inside of the root.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use xattr::FileExt;
 
@@ -29,8 +31,10 @@ pub(super) struct Destination<'a> {
     pub owner: Option<Owner>,
     /// What shall become of the permissions.
     pub mode: Option<ModeChange>,
-    /// Whether sources keep their parent folders below the destination.
-    pub keeps_parents: bool,
+    /// The folder that keeps what is written to the root, where it is known: contents can be shared with it.
+    pub upper: Option<&'a Path>,
+    /// The folders that were made only because something goes into them.
+    pub made: RefCell<Vec<PathBuf>>,
 }
 
 /// Why a copy could not be made.
@@ -59,25 +63,38 @@ impl CopyError {
     }
 }
 
+impl<'a> Destination<'a> {
+    /// `path` below `root`, for files that keep their owners and permissions.
+    pub(super) fn new(root: BorrowedFd<'a>, path: &'a str) -> Self {
+        Self { root, path, owner: None, mode: None, upper: None, made: RefCell::default() }
+    }
+}
+
 impl Destination<'_> {
     /// Copies one match: a folder's content into the folder, a file to the path or into the folder.
     pub(super) fn take(&self, tree: &Tree, found: &Match) -> Result<(), CopyError> {
-        if found.is_folder() {
-            let below = if self.keeps_parents { found.path.clone() } else { PathBuf::new() };
-            let target = Path::new(self.path).join(below);
-            self.folder(&target)?;
-            return self.content(tree, found, &target);
-        }
         let Some(top) = found.entries.first() else { return Ok(()) };
-        let name = found.path.file_name().unwrap_or(OsStr::new("file"));
-        let target = if self.keeps_parents { Path::new(self.path).join(&found.path) } else { self.file_path(name)? };
+        if found.is_folder() {
+            let target = Path::new(self.path);
+            let folder = self.folder(target)?;
+            self.content(tree, found, target)?;
+            // The folder itself stays as it is, but for its time; a context's root has none worth keeping.
+            if !found.path.as_os_str().is_empty() {
+                rustix::fs::utimensat(&folder, ".", &times(&top.stat), AtFlags::empty())
+                    .map_err(failed("set the times of", target))?;
+            }
+            return Ok(());
+        }
+        let target = self.file_path(found.path.file_name().unwrap_or(OsStr::new("file")))?;
+        if !found.is_file() {
+            return self.special(&target, top);
+        }
         let source = tree.open(&found.path).map_err(|source| TreeError::Io {
             action: "read",
             path: found.path.clone(),
             source,
         })?;
-        self.write(&target, top, source)?;
-        Ok(())
+        self.write(&target, top, source)
     }
 
     /// Writes a file whose content is at hand, like a heredoc's.
@@ -115,10 +132,13 @@ impl Destination<'_> {
                 Ok(next) => next,
                 Err(Errno::NOTDIR) => return Err(CopyError::NotFolder { path: Path::new("/").join(&done) }),
                 Err(Errno::NOENT) => {
+                    // As in BuildKit, `--chmod` is for the folders on the way, too.
+                    let mode = self.mode.as_ref().map_or(0o755, |change| change.apply(0o755, true));
                     rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755)).map_err(failed("create", &done))?;
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                     let made = rustix::fs::openat(&here, name, flags, Mode::empty()).map_err(failed("open", &done))?;
-                    rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755)).map_err(failed("create", &done))?;
+                    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(failed("create", &done))?;
+                    self.made.borrow_mut().push(done.clone());
                     self.own(made.as_fd(), None).map_err(|source| io_failed("chown", &done, source))?;
                     open().map_err(failed("open", &done))?
                 }
@@ -151,6 +171,9 @@ impl Destination<'_> {
                         _ => {}
                     }
                     self.folder(&to)?;
+                    // It is copied, not made for what is in it.
+                    let made = self.made.borrow_mut().pop_if(|made| Path::new("/").join(&*made) == to);
+                    drop(made);
                     folders.push((to, entry));
                 }
                 FileType::RegularFile => {
@@ -174,7 +197,12 @@ impl Destination<'_> {
         for (path, entry) in folders.into_iter().rev() {
             let folder =
                 open_inside(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("open", &path))?;
-            self.finish(&folder, entry).map_err(|source| io_failed("write", &path, source))?;
+            let attempt = || {
+                let source = tree.open_folder(&found.path_of(entry))?;
+                copy_attributes(&source, &File::from(folder.try_clone()?))?;
+                self.finish(&folder, entry)
+            };
+            attempt().map_err(|source| io_failed("write", &path, source))?;
         }
         Ok(())
     }
@@ -207,14 +235,32 @@ impl Destination<'_> {
         Ok(File::from(file))
     }
 
-    fn write(&self, path: &Path, entry: &Entry, mut source: File) -> Result<(), CopyError> {
-        let mut file = self.create(path)?;
-        let mut attempt = || {
-            io::copy(&mut source, &mut file)?;
+    fn write(&self, path: &Path, entry: &Entry, source: File) -> Result<(), CopyError> {
+        let file = self.create(path)?;
+        let attempt = || {
+            if !self.clone_into(&source, &file, &entry.stat)? {
+                pour(&source, &file, &entry.stat)?;
+            }
             copy_attributes(&source, &file)?;
             self.finish(&file, entry)
         };
         attempt().map_err(|source| io_failed("write", path, source).into())
+    }
+
+    /// Lets the new file share its content with `source`, where one file system that can do so holds both. Overlayfs
+    /// would not pass the wish on, so it is made to the file below, in the upper directory.
+    fn clone_into(&self, source: &File, file: &File, stat: &Stat) -> io::Result<bool> {
+        let Some(upper) = self.upper.filter(|_| stat.st_size >= WORTH_SHARING) else { return Ok(false) };
+        let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let upper = File::open(upper)?;
+        if upper.metadata()?.dev() != stat.st_dev {
+            return Ok(false);
+        }
+        let Ok(inside) = place.strip_prefix("/") else { return Ok(false) };
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let Ok(below) = rustix::fs::openat2(&upper, inside, flags, Mode::empty(), resolve) else { return Ok(false) };
+        Ok(rustix::fs::ioctl_ficlone(&below, source).is_ok())
     }
 
     fn link(&self, first: &Path, path: &Path) -> Result<(), CopyError> {
@@ -288,7 +334,37 @@ fn times(stat: &Stat) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// File capabilities and the user's own attributes; others (like overlayfs's) are not the file's content.
+/// Smaller files are copied faster than they are shared.
+const WORTH_SHARING: i64 = 64 << 10;
+
+/// Copies the content inside the kernel (`copy_file_range`, else `sendfile`); a file with holes keeps them.
+fn pour(mut source: &File, mut target: &File, stat: &Stat) -> io::Result<()> {
+    const STAT_BLOCK: i64 = 512;
+    if stat.st_blocks * STAT_BLOCK >= stat.st_size {
+        io::copy(&mut source, &mut target)?;
+        return Ok(());
+    }
+    let length = u64::try_from(stat.st_size).unwrap_or(0);
+    let mut at = 0;
+    while at < length {
+        at = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+            Ok(at) => at,
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => break,
+            // No file system that knows holes.
+            Err(Errno::INVAL) => at,
+            Err(errno) => return Err(errno.into()),
+        };
+        let end = rustix::fs::seek(source, SeekFrom::Hole(at)).unwrap_or(length);
+        source.seek(io::SeekFrom::Start(at))?;
+        target.seek(io::SeekFrom::Start(at))?;
+        io::copy(&mut source.take(end - at), &mut target)?;
+        at = end;
+    }
+    target.set_len(length)
+}
+
+/// File capabilities, access lists and the user's own attributes; others (like overlayfs's) are not the file's content.
 fn copy_attributes(source: &File, target: &File) -> io::Result<()> {
     let names = match source.list_xattr() {
         Ok(names) => names,
@@ -297,9 +373,14 @@ fn copy_attributes(source: &File, target: &File) -> io::Result<()> {
     };
     for name in names {
         let shown = name.to_string_lossy();
-        let is_kept = shown == "security.capability" || shown.starts_with("user.");
+        let is_kept =
+            shown == "security.capability" || shown.starts_with("user.") || shown.starts_with("system.posix_acl_");
         if is_kept && let Some(value) = source.get_xattr(&name)? {
-            target.set_xattr(&name, &value)?;
+            match target.set_xattr(&name, &value) {
+                // What the file system can't hold is no reason to copy nothing.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                other => other?,
+            }
         }
     }
     Ok(())
@@ -308,7 +389,7 @@ fn copy_attributes(source: &File, target: &File) -> io::Result<()> {
 /// Whether a local file of ADD is an archive to unpack, told by its content, never by its name. The file is then at its
 /// start again.
 pub(super) fn is_archive(file: &mut File) -> io::Result<bool> {
-    use std::io::{BufReader, Read};
+    use std::io::BufReader;
     let mut first = [0; 512];
     let outcome = {
         let reader = BufReader::new(&*file);
@@ -344,7 +425,7 @@ fn is_tar_header(block: &[u8; 512]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::dockerfile::ignore::IgnoreRules;
@@ -387,7 +468,8 @@ mod tests {
         ) -> Result<(), CopyError> {
             let tree = Tree::new(File::open(self.source.path()).unwrap().into(), ());
             let root = File::open(self.target.path()).unwrap();
-            let to = Destination { root: root.as_fd(), path, owner, mode, keeps_parents: false };
+            let mut to = Destination::new(root.as_fd(), path);
+            (to.owner, to.mode, to.upper) = (owner, mode, Some(self.target.path()));
             for found in tree.find(source, &IgnoreRules::default()).unwrap().unwrap() {
                 to.take(&tree, &found)?;
             }
@@ -450,6 +532,28 @@ mod tests {
         assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (7, 8, 0o4700));
         assert_eq!(fs::symlink_metadata(place.at("t/l")).unwrap().uid(), 7);
         assert_eq!(fs::metadata(place.at("t")).unwrap().uid(), 7);
+    }
+
+    #[test]
+    fn holes_pipes_and_attributes_arrive() {
+        let place = Place::new();
+        let from = place.source.path().join("dir");
+        let sparse = File::create(from.join("sparse")).unwrap();
+        sparse.set_len(8 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&sparse, b"middle", 4 << 20).unwrap();
+        fs::write(from.join("large"), vec![7; 200 << 10]).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, from.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o640), 0).unwrap();
+        let kept = xattr::set(from.join("b"), "user.note", b"x").is_ok();
+        place.copy("dir", "/t/").unwrap();
+        let copied = fs::metadata(place.at("t/sparse")).unwrap();
+        assert_eq!(copied.len(), 8 << 20);
+        assert!(copied.blocks() * 512 < 1 << 20, "{} blocks", copied.blocks());
+        assert_eq!(fs::read(place.at("t/sparse")).unwrap(), fs::read(from.join("sparse")).unwrap());
+        assert_eq!(fs::read(place.at("t/large")).unwrap(), vec![7; 200 << 10]);
+        assert_eq!(FileType::from_raw_mode(fs::metadata(place.at("t/pipe")).unwrap().mode()), FileType::Fifo);
+        assert_eq!(xattr::get(place.at("t/b"), "user.note").unwrap().is_some(), kept);
+        place.copy("dir/pipe", "/p").unwrap();
+        assert_eq!(FileType::from_raw_mode(fs::metadata(place.at("p")).unwrap().mode()), FileType::Fifo);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod remote;
 mod request;
 mod run;
 mod solve;
+mod source;
 mod stage;
 mod step;
 mod teller;

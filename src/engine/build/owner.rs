@@ -20,6 +20,19 @@ pub(super) struct Owner {
     pub gid: u32,
 }
 
+impl Owner {
+    /// The superuser.
+    pub(super) const ROOT: Self = Self { uid: 0, gid: 0 };
+}
+
+/// Whom `user[:group]` means where no name in it has to be looked up; `None` where one has.
+pub(super) fn numeric(spec: &str) -> Result<Option<Owner>, PlanError> {
+    let (user, group) = spec.split_once(':').unwrap_or((spec, ""));
+    let uid = if user.is_empty() { Some(0) } else { number(user, spec)? };
+    let gid = if group.is_empty() { uid } else { number(group, spec)? };
+    Ok(uid.zip(gid).map(|(uid, gid)| Owner { uid, gid }))
+}
+
 /// Whom `user[:group]` means in the root file system `root`. Numbers mean themselves; without a group it is the user's own,
 /// and for a number the same number, as in Docker.
 pub(super) fn owner(spec: &str, root: BorrowedFd<'_>) -> Result<Owner, PlanError> {
@@ -99,5 +112,10 @@ mod tests {
         assert_eq!(check("nobody"), Err("unable to find user nobody: no matching entries in passwd file".into()));
         assert_eq!(check("0:x"), Err("unable to find group x: no matching entries in group file".into()));
         assert!(check("99999999999").is_err());
+        let told = |spec: &str| numeric(spec).map_err(|error| error.message);
+        assert_eq!(told("7"), Ok(Some(Owner { uid: 7, gid: 7 })));
+        assert_eq!(told(":8"), Ok(Some(Owner { uid: 0, gid: 8 })));
+        assert_eq!(told("7:logs"), Ok(None));
+        assert_eq!(told("web"), Ok(None));
     }
 }

@@ -190,7 +190,14 @@ async fn solve(
     let started = Timestamp::now();
     let context = match request.context {
         BuildContext::Tar(reader) => Context::receive(&room.parts.root, reader, &cancel).await?,
-        BuildContext::Remote(url) => remote::context(&room.parts.root, &url, &request.dockerfile, &cancel).await?,
+        BuildContext::Remote(url) => {
+            let keeps_git_dir = request
+                .build_args
+                .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
+                .and_then(Option::as_deref)
+                .is_some_and(|value| matches!(value, "1" | "true"));
+            remote::context(&room.parts.root, &url, &request.dockerfile, keeps_git_dir, &cancel).await?
+        }
     };
     let text = context.dockerfile(&request.dockerfile)?;
     let mut parsed = parse(&text);

@@ -67,6 +67,10 @@ impl Match {
     pub(super) fn is_folder(&self) -> bool {
         self.entries.first().is_some_and(|top| top.kind() == FileType::Directory)
     }
+
+    pub(super) fn is_file(&self) -> bool {
+        self.entries.first().is_some_and(|top| top.kind() == FileType::RegularFile)
+    }
 }
 
 /// Whose owners count.
@@ -93,28 +97,123 @@ impl Tree {
         open_inside(self.root(), path, OFlags::RDONLY | OFlags::NONBLOCK).map(File::from).map_err(io::Error::from)
     }
 
+    /// Opens a folder of the tree.
+    pub(super) fn open_folder(&self, path: &Path) -> io::Result<File> {
+        open_inside(self.root(), path, OFlags::RDONLY | OFlags::DIRECTORY).map(File::from).map_err(io::Error::from)
+    }
+
     /// What `source` (a path or pattern of COPY) matches, without what `exclude` leaves out.
     ///
     /// `None`: nothing is there by that name. A pattern that matches nothing gives an empty list.
     pub(super) fn find(&self, source: &str, exclude: &IgnoreRules) -> Result<Option<Vec<Match>>, TreeError> {
-        let path = clean(&format!("/{source}"));
+        let path = inside(source);
         let path = path.trim_start_matches('/');
-        let paths = if has_wildcards(path) { self.expand(path)? } else { vec![PathBuf::from(path)] };
+        let is_pattern = has_wildcards(path);
+        let paths = if is_pattern { self.expand(path)? } else { vec![PathBuf::from(path)] };
         let mut matches = Vec::new();
         for path in paths {
             match self.list(&path, exclude) {
                 Ok(entries) if entries.is_empty() => {}
                 Ok(entries) => matches.push(Match { path, entries }),
-                Err(TreeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(TreeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => match is_pattern {
+                    // A link that leads nowhere, found by a wildcard, goes along as it is.
+                    true => matches.push(Match { entries: vec![self.link(&path)?], path }),
+                    false => return Ok(None),
+                },
                 Err(error) => return Err(error),
             }
         }
         Ok(Some(matches))
     }
 
+    fn link(&self, path: &Path) -> Result<Entry, TreeError> {
+        let link = open_inside(self.root(), path, OFlags::PATH | OFlags::NOFOLLOW).map_err(failed("stat", path))?;
+        let stat = rustix::fs::fstat(&link).map_err(failed("stat", path))?;
+        let target = target_of(&link, Path::new("")).map_err(failed("read", path))?;
+        Ok(Entry { below: PathBuf::new(), stat, link: Some(target) })
+    }
+
+    /// As [`Tree::find`] for `--parents`: each match is a folder (the tree's root, or what stands before `/./`) with those
+    /// of its entries that the rest of the path or pattern names, and the folders they lie in.
+    pub(super) fn find_with_parents(
+        &self,
+        source: &str,
+        exclude: &IgnoreRules,
+    ) -> Result<Option<Vec<Match>>, TreeError> {
+        let (pivot, rest) = source.split_once("/./").unwrap_or(("", source));
+        let (pivot, rest) = (inside(pivot), inside(rest));
+        let (pivot, rest) = (pivot.trim_start_matches('/'), rest.trim_start_matches('/'));
+        let is_pattern = has_wildcards(rest);
+        if rest.is_empty() {
+            return self.find(pivot, exclude);
+        }
+        let bad = |source| TreeError::Pattern { pattern: rest.to_owned(), source };
+        let include = Pattern::ignore(rest).map_err(bad)?;
+        let tops = if has_wildcards(pivot) { self.expand(pivot)? } else { vec![PathBuf::from(pivot)] };
+        let mut matches = Vec::new();
+        for path in tops {
+            let top = match open_inside(self.root(), &path, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT | Errno::NOTDIR) if !has_wildcards(pivot) => return Ok(None),
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                other => other.map_err(failed("read", &path))?,
+            };
+            let stat = rustix::fs::fstat(&top).map_err(failed("stat", &path))?;
+            let mut entries = vec![Entry { below: PathBuf::new(), stat, link: None }];
+            if is_pattern {
+                walk(&top, Path::new(""), exclude, Some(&include), &mut entries)?;
+            } else if !self.line(&path, rest, exclude, &mut entries)? {
+                return Ok(None);
+            }
+            if entries.len() > 1 {
+                matches.push(Match { path, entries });
+            }
+        }
+        Ok(Some(matches))
+    }
+
+    /// Adds `rest` below the folder `top`, the folders on the way to it, and all that is in it; whether it is there.
+    fn line(&self, top: &Path, rest: &str, exclude: &IgnoreRules, into: &mut Vec<Entry>) -> Result<bool, TreeError> {
+        let mut below = PathBuf::new();
+        let parts: Vec<&str> = rest.split('/').collect();
+        for (index, part) in parts.iter().enumerate() {
+            below.push(part);
+            let path = top.join(&below);
+            let is_last = index + 1 == parts.len();
+            // A link on the way is gone through; the last one is itself what is copied.
+            let flags = if is_last { OFlags::PATH | OFlags::NOFOLLOW } else { OFlags::PATH | OFlags::DIRECTORY };
+            let opened = match open_inside(self.root(), &path, flags) {
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+                other => other.map_err(failed("stat", &path))?,
+            };
+            let stat = rustix::fs::fstat(&opened).map_err(failed("stat", &path))?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if !exclude.ignores(&below.to_string_lossy()) {
+                let link = match kind {
+                    FileType::Symlink => Some(target_of(&opened, Path::new("")).map_err(failed("read", &path))?),
+                    _ => None,
+                };
+                into.push(Entry { below: below.clone(), stat, link });
+            }
+            if is_last && kind == FileType::Directory {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                let folder = open_inside(self.root(), &path, flags).map_err(failed("read", &path))?;
+                walk(&folder, &below, exclude, None, into)?;
+            }
+        }
+        Ok(true)
+    }
+
     fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, TreeError> {
         let mut found = vec![PathBuf::new()];
+        let mut is_matched = false;
         for part in pattern.split('/') {
+            // What a wildcard matched is looked into only where it is a folder itself, not a link to one.
+            if is_matched {
+                found.retain(|path| {
+                    open_inside(self.root(), path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW).is_ok()
+                });
+            }
+            is_matched = is_matched || has_wildcards(part);
             if !has_wildcards(part) {
                 found.iter_mut().for_each(|path| path.push(part.replace('\\', "")));
                 continue;
@@ -150,13 +249,15 @@ impl Tree {
         let shown = path.to_string_lossy();
         let mut entries = Vec::new();
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_folder || !exclude.ignores(&shown) {
+        // A file that is named, or found by a wildcard, is left out by its path or by its name.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_folder || !(exclude.ignores(&shown) || exclude.ignores(&name)) {
             entries.push(Entry { below: PathBuf::new(), stat, link: None });
         }
         if is_folder {
             let folder =
                 open_inside(self.root(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("read", path))?;
-            walk(&folder, Path::new(""), exclude, &mut entries)?;
+            walk(&folder, Path::new(""), exclude, None, &mut entries)?;
         }
         Ok(entries)
     }
@@ -200,7 +301,15 @@ impl Tree {
     }
 }
 
-fn walk(folder: &OwnedFd, below: &Path, exclude: &IgnoreRules, into: &mut Vec<Entry>) -> Result<(), TreeError> {
+/// Adds what is in `folder`, except for what `exclude` leaves out; with `include` only what it matches, and the folders
+/// that lie in.
+fn walk(
+    folder: &OwnedFd,
+    below: &Path,
+    exclude: &IgnoreRules,
+    include: Option<&Pattern>,
+    into: &mut Vec<Entry>,
+) -> Result<(), TreeError> {
     for name in names_of(folder).map_err(failed("read", below))? {
         let path = below.join(&name);
         let stat = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat", &path))?;
@@ -209,25 +318,36 @@ fn walk(folder: &OwnedFd, below: &Path, exclude: &IgnoreRules, into: &mut Vec<En
         if ignored && !(kind == FileType::Directory && exclude.has_exceptions()) {
             continue;
         }
+        // Below what is wanted, everything is.
+        let include = include.filter(|pattern| !pattern.matches(&path.to_string_lossy()));
         let link = match kind {
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(folder, &name, Vec::new()).map_err(failed("read", &path))?;
-                Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
-            }
+            FileType::Symlink => Some(target_of(folder, &name).map_err(failed("read", &path))?),
             // Sockets are nothing without their process.
             FileType::Socket => continue,
             _ => None,
         };
-        if !ignored {
-            into.push(Entry { below: path.clone(), stat, link });
-        }
+        let at = into.len();
         if kind == FileType::Directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let inner = rustix::fs::openat(folder, &name, flags, Mode::empty()).map_err(failed("read", &path))?;
-            walk(&inner, &path, exclude, into)?;
+            walk(&inner, &path, exclude, include, into)?;
+        }
+        let is_wanted = !ignored && include.is_none();
+        if is_wanted || into.len() > at {
+            into.insert(at, Entry { below: path, stat, link });
         }
     }
     Ok(())
+}
+
+fn target_of(folder: &OwnedFd, name: &Path) -> Result<PathBuf, Errno> {
+    let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+    Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+}
+
+/// A source as a path inside of its tree: `..` leads no further up than its root.
+fn inside(source: &str) -> String {
+    clean(&format!("/{source}"))
 }
 
 fn names_of(folder: &OwnedFd) -> Result<Vec<PathBuf>, Errno> {
@@ -363,5 +483,26 @@ mod tests {
         let found = tree.find("src", &rules).unwrap().unwrap();
         let below: Vec<_> = found[0].entries.iter().map(|entry| entry.below.display().to_string()).collect();
         assert_eq!(below, ["", "deep", "deep/lib.rs"]);
+        let rules = IgnoreRules::parse("*.txt").unwrap();
+        let found = tree.find("*", &rules).unwrap().unwrap();
+        assert!(!found.iter().any(|it| it.path.ends_with("a.txt")));
+        assert!(found.iter().any(|it| it.path.ends_with("c.md")));
+    }
+
+    #[test]
+    fn parents_are_kept_from_the_pivot_on() {
+        let tree = tree();
+        let below = |source: &str| {
+            let found = tree.find_with_parents(source, &IgnoreRules::default()).unwrap()?;
+            let all = found.iter().flat_map(|it| it.entries.iter().map(|entry| (it.path.clone(), entry.below.clone())));
+            Some(all.map(|(top, path)| format!("{}|{}", top.display(), path.display())).collect::<Vec<_>>())
+        };
+        assert_eq!(below("src/deep/lib.rs").unwrap(), ["|", "|src", "|src/deep", "|src/deep/lib.rs"]);
+        assert_eq!(below("./src/./deep").unwrap(), ["src|", "src|deep", "src|deep/lib.rs"]);
+        assert_eq!(below("**/*.rs").unwrap(), ["|", "|src", "|src/deep", "|src/deep/lib.rs", "|src/main.rs"]);
+        assert_eq!(below("s*/./*.rs").unwrap(), ["src|", "src|main.rs"]);
+        assert_eq!(below("inside").unwrap(), ["|", "|inside"]);
+        assert_eq!(below("src/nothing"), None);
+        assert_eq!(below("*/nothing").unwrap(), Vec::<String>::new());
     }
 }

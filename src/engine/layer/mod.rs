@@ -17,6 +17,7 @@ mod overlay;
 mod pipe;
 mod place;
 mod record;
+mod share;
 mod store;
 mod tape;
 mod write;

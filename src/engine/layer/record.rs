@@ -49,6 +49,9 @@ pub(super) struct LayerRecord {
     pub tar: TarSource,
     #[serde(default)]
     pub blobs: Vec<Blob>,
+    /// Directories of a packed layer that its tar does not name: they are what the layers below have there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unnamed: Vec<PathBuf>,
 }
 
 /// How the layer's tar is made again, byte by byte.

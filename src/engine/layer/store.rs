@@ -20,7 +20,7 @@ use super::digest::Hashing;
 use super::record::{Blob, LayerRecord, TarSource};
 use super::tape::{TapeWriter, replay};
 use super::write::{FORMAT, WriteOptions, pack};
-use super::{ChainId, DiffId, Layer, LayerError, inherit};
+use super::{ChainId, DiffId, Layer, LayerError, inherit, share};
 
 /// All kept layers.
 pub struct Layers {
@@ -72,6 +72,7 @@ pub struct Unpacked {
     tar_size: u64,
     tar: TarSource,
     implied: Vec<PathBuf>,
+    unnamed: Vec<PathBuf>,
 }
 
 impl Unpacked {
@@ -131,6 +132,7 @@ impl Layers {
             size: outcome.applied.bytes,
             tar: TarSource::Tape,
             implied: outcome.implied,
+            unnamed: Vec::new(),
         })
     }
 
@@ -166,6 +168,7 @@ impl Layers {
                 tar_size: unpacked.tar_size,
                 tar: unpacked.tar,
                 blobs: unpacked.blob.clone().into_iter().collect(),
+                unnamed: unpacked.unnamed.clone(),
             };
             write_record(&unpacked.temp.path().join("layer.json"), &record)?;
         }
@@ -182,8 +185,29 @@ impl Layers {
     /// # Errors
     /// [`LayerError`]; the tree is then still where it was, or gone with its temp folder.
     pub fn commit_tree(&self, parent: Option<&ChainId>, tree: PathBuf) -> Result<Layer, LayerError> {
+        self.commit_packed(parent, tree, Vec::new())
+    }
+
+    /// Makes the directory `tree` a layer on nothing, to be put above others by [`Layers::stack`]. The directories
+    /// `unnamed` (relative) are only there to hold something: its tar leaves them out, and above other layers they are
+    /// what those have there. Blocking.
+    ///
+    /// # Errors
+    /// As [`Layers::commit_tree`].
+    pub fn commit_alone(&self, tree: PathBuf, mut unnamed: Vec<PathBuf>) -> Result<Layer, LayerError> {
+        // The root itself is the one below, too.
+        unnamed.push(PathBuf::new());
+        self.commit_packed(None, tree, unnamed)
+    }
+
+    fn commit_packed(
+        &self,
+        parent: Option<&ChainId>,
+        tree: PathBuf,
+        unnamed: Vec<PathBuf>,
+    ) -> Result<Layer, LayerError> {
         let dir = File::open(&tree).map_err(|source| LayerError::io("open", &tree, source))?;
-        let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, ..WriteOptions::default() };
+        let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, unnamed, ..WriteOptions::default() };
         let mut hashing = Hashing::new(io::sink());
         let size = pack(dir.as_fd(), Path::new(""), &options, &mut hashing)?;
         let (digest, tar_size, _) = hashing.finish();
@@ -197,9 +221,36 @@ impl Layers {
             size,
             tar: TarSource::Packed(FORMAT),
             implied: Vec::new(),
+            unnamed: options.unnamed,
         };
         let mut layers = self.commit(parent, vec![unpacked])?;
         layers.pop().ok_or(LayerError::Missing { chain: ChainId(digest) })
+    }
+
+    /// The layer `chain`, which stands on nothing, above `parent`: its files are shared, not copied. Blocking.
+    ///
+    /// # Errors
+    /// [`LayerError::Missing`]; [`LayerError::Io`] where the disk refuses.
+    pub fn stack(&self, parent: Option<&ChainId>, chain: &ChainId) -> Result<Layer, LayerError> {
+        let record = self.shared.index().layers.get(chain).cloned().ok_or(LayerError::Missing { chain: *chain })?;
+        let Some(parent) = parent else { return Ok(self.shown(&record)) };
+        if let Some(there) = self.get(&ChainId::above(Some(parent), &record.diff_id)) {
+            return Ok(there);
+        }
+        let temp = self.temp_dir()?;
+        share::tree(&self.place_of(chain), temp.path(), &["layer.json"])?;
+        let unpacked = Unpacked {
+            diff_id: record.diff_id,
+            tar_size: record.tar_size,
+            blob: None,
+            temp,
+            size: record.size,
+            tar: record.tar,
+            implied: record.unnamed.clone(),
+            unnamed: record.unnamed,
+        };
+        let mut layers = self.commit(Some(parent), vec![unpacked])?;
+        layers.pop().ok_or(LayerError::Missing { chain: *chain })
     }
 
     /// The layer called `chain`.
@@ -252,7 +303,8 @@ impl Layers {
             TarSource::Tape => replay(&place.join("tape"), &diff, &place.join("replaced"), &mut hashing)?,
             TarSource::Packed(_) => {
                 let dir = File::open(&diff).map_err(|source| LayerError::io("open", &diff, source))?;
-                let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, ..WriteOptions::default() };
+                let unnamed = record.unnamed.clone();
+                let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, unnamed, ..WriteOptions::default() };
                 pack(dir.as_fd(), Path::new(""), &options, &mut hashing)?;
             }
         }

@@ -140,3 +140,36 @@ fn a_refused_layer_leaves_nothing() {
     assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(folder.path().join("layers")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_layer_that_stands_alone_goes_above_others_and_hides_none_of_their_folders() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_folder, root, layers) = yard();
+    let base = layers.unpack(foreign_tar(&[("tmp/", ""), ("tmp/old", "old")]).as_slice(), Limits::default()).unwrap();
+    let base = layers.commit(None, vec![base]).unwrap().remove(0);
+    let work = root.temp_dir("test").unwrap();
+    let tree = work.path().join("tree");
+    fs::create_dir_all(tree.join("tmp/new")).unwrap();
+    fs::write(tree.join("tmp/new/f"), "f").unwrap();
+    fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o755)).unwrap();
+    let alone = layers.commit_alone(tree, vec!["tmp".into()]).unwrap();
+    let above = layers.stack(Some(&base.chain_id), &alone.chain_id).unwrap();
+
+    assert_eq!((above.diff_id, above.parent), (alone.diff_id, Some(base.chain_id)));
+    assert_eq!(layers.stack(Some(&base.chain_id), &alone.chain_id).unwrap(), above);
+    assert_eq!(layers.stack(None, &alone.chain_id).unwrap(), alone);
+    let stat = |path: PathBuf| fs::metadata(path).unwrap();
+    // The folder below is as the base has it, and the tar, which does not name it, is the same above any base.
+    assert_eq!((stat(above.diff.join("tmp")).mode() & 0o7777, stat(above.diff.join("tmp")).uid()), (0o750, 3));
+    assert_eq!(stat(alone.diff.join("tmp")).mode() & 0o7777, 0o755);
+    assert_eq!(stat(above.diff.join("tmp/new/f")).ino(), stat(alone.diff.join("tmp/new/f")).ino());
+    let tar = rebuilt(&layers, &above.chain_id);
+    assert!(tar == rebuilt(&layers, &alone.chain_id));
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["tmp/new/", "tmp/new/f"]);
+
+    layers.remove(&alone.chain_id, &|_| false).unwrap();
+    assert_eq!(fs::read_to_string(above.diff.join("tmp/new/f")).unwrap(), "f");
+}

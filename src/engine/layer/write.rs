@@ -40,11 +40,13 @@ pub struct WriteOptions {
     pub shift: Option<Shift>,
     /// Directories, as the archive names them, that are written without what is in them.
     pub hollow: Vec<PathBuf>,
+    /// Directories, as the archive would name them, that get no entry of their own.
+    pub unnamed: Vec<PathBuf>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs, shift: None, hollow: Vec::new() }
+        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs, shift: None, hollow: Vec::new(), unnamed: Vec::new() }
     }
 }
 
@@ -78,6 +80,7 @@ pub(super) fn pack(
         whiteouts: options.whiteouts,
         shift: options.shift,
         hollow: &options.hollow,
+        unnamed: &options.unnamed,
         links: HashMap::new(),
         bytes: 0,
     };
@@ -106,6 +109,7 @@ struct Packer<'a, W> {
     whiteouts: Whiteouts,
     shift: Option<Shift>,
     hollow: &'a [PathBuf],
+    unnamed: &'a [PathBuf],
     /// Files with several names, by device and inode: the name they were written under.
     links: HashMap<(u64, u64), Vec<u8>>,
     bytes: u64,
@@ -115,6 +119,7 @@ impl<W: Write> Packer<'_, W> {
     fn top(&mut self, top: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), LayerError> {
         // A layer's root is only worth an entry where it differs from what unpacking makes anyway.
         let is_plain = stat.st_mode & 0o7777 == 0o755 && stat.st_uid == 0 && stat.st_gid == 0;
+        let is_plain = is_plain || self.is_unnamed(name);
         if !name.is_empty() {
             self.directory_entry(top.as_fd(), b".", name, stat)?;
         } else if !is_plain {
@@ -129,6 +134,10 @@ impl<W: Write> Packer<'_, W> {
 
     fn is_hollow(&self, path: &[u8]) -> bool {
         self.hollow.iter().any(|hollow| hollow.as_os_str().as_bytes() == path)
+    }
+
+    fn is_unnamed(&self, path: &[u8]) -> bool {
+        self.unnamed.iter().any(|unnamed| unnamed.as_os_str().as_bytes() == path)
     }
 
     fn children(&mut self, dir: &OwnedFd, prefix: &[u8]) -> Result<(), LayerError> {
@@ -162,7 +171,9 @@ impl<W: Write> Packer<'_, W> {
         }
         let file_type = type_of(stat);
         if file_type == FileType::Directory {
-            self.directory_entry(parent, name, path, stat)?;
+            if !self.is_unnamed(path) {
+                self.directory_entry(parent, name, path, stat)?;
+            }
             if self.is_hollow(path) {
                 return Ok(());
             }

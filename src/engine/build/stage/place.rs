@@ -1,6 +1,7 @@
 //! Where a step writes: an overlay of the stage's layers, whose upper directory becomes the next layer without a copy.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -62,5 +63,14 @@ impl Place {
         }
         let layer = build.images().layers().commit_tree(below, self.stack.upper.clone())?;
         Ok(Some(layer))
+    }
+
+    /// Makes the upper directory a layer that stands on nothing; `made` are the folders in it that nobody asked for.
+    pub(super) fn commit_alone(self, build: &Build, made: Vec<PathBuf>) -> Result<Option<Layer>, EngineError> {
+        let failed = |error: std::io::Error| EngineError::system(format!("read a build step's changes: {error}"));
+        if std::fs::read_dir(&self.stack.upper).map_err(failed)?.next().is_none() {
+            return Ok(None);
+        }
+        Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made)?))
     }
 }

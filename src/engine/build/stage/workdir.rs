@@ -33,8 +33,8 @@ impl Work<'_> {
                 let root = detached_root(&place.stack)?;
                 let inside = Path::new(path.trim_start_matches('/'));
                 if open_inside(root.as_fd(), inside, OFlags::PATH | OFlags::DIRECTORY).is_err() {
-                    let owner = Some(Owner { uid: 0, gid: 0 });
-                    let to = Destination { root: root.as_fd(), path: "/", owner, mode: None, keeps_parents: false };
+                    let mut to = Destination::new(root.as_fd(), "/");
+                    to.owner = Some(Owner::ROOT);
                     to.folder(Path::new(&path)).map_err(|error| EngineError::invalid(error.to_string()))?;
                 }
                 drop(root);
