@@ -1,11 +1,16 @@
 //! Stacks of directories that overlayfs shows as one root.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree,
+};
 use serde::{Deserialize, Serialize};
 
 use super::place::proc_fd;
@@ -39,47 +44,75 @@ pub fn detached_root(stack: &OverlayStack) -> Result<OwnedFd, LayerError> {
     let top =
         if has_upper { stack.upper.as_path() } else { stack.lowers.first().map_or(Path::new(""), PathBuf::as_path) };
     match stack.lowers.as_slice() {
-        [] if has_upper => return place(&stack.upper),
-        [only] if !has_upper => return place(only),
+        [] if has_upper => return folder(&stack.upper).map_err(told(top)),
+        [only] if !has_upper => return folder(only).map_err(told(top)),
         _ => {}
     }
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(told(top))?;
+    match one_by_one(stack) {
+        // no `lowerdir+` before Linux 6.8, which says so as late as at the mount itself before 6.5
+        Err(Errno::INVAL) => all_in_one_text(stack, top),
+        other => other,
+    }
+    .map_err(told(top))
+}
+
+/// An upper directory must be able to stand alone as a layer, so nothing in it may refer to the ones below.
+const LAYERS_STAND_ALONE: [(&str, &str); 3] = [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+
+/// Mounts it with an option for each layer.
+fn one_by_one(stack: &OverlayStack) -> Result<OwnedFd, Errno> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Named through descriptors: neither the length of a path nor a `:` or `,` in it can matter.
-    let lowers: Vec<OwnedFd> = stack.lowers.iter().map(|lower| place(lower)).collect::<Result<_, _>>()?;
-    let mut kept = Vec::new();
-    set_lowers(&context, &lowers).map_err(told(top))?;
-    if has_upper {
-        for (key, path) in [("upperdir", &stack.upper), ("workdir", &stack.work)] {
-            let fd = place(path)?;
-            fsconfig_set_string(context.as_fd(), key, proc_fd(fd.as_fd()).as_slice()).map_err(told(path))?;
-            kept.push(fd);
-        }
+    let mut folders = Vec::new();
+    let mut set = |key: &str, path: &Path| {
+        let folder = folder(path)?;
+        fsconfig_set_string(context.as_fd(), key, proc_fd(folder.as_fd()).as_slice())?;
+        folders.push(folder);
+        Ok::<(), Errno>(())
+    };
+    stack.lowers.iter().try_for_each(|lower| set("lowerdir+", lower))?;
+    if !stack.upper.as_os_str().is_empty() {
+        set("upperdir", &stack.upper)?;
+        set("workdir", &stack.work)?;
     }
-    // An upper directory must be able to stand alone as a layer, so nothing in it may refer to the ones below.
-    for (key, value) in [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
-        fsconfig_set_string(context.as_fd(), key, value).map_err(told(top))?;
+    for (key, value) in LAYERS_STAND_ALONE {
+        fsconfig_set_string(context.as_fd(), key, value)?;
     }
-    fsconfig_create(context.as_fd()).map_err(told(top))?;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(told(top))
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
-/// One `lowerdir+` per layer (Linux 6.8 and later), else all in one `lowerdir`.
-fn set_lowers(context: &OwnedFd, lowers: &[OwnedFd]) -> Result<(), Errno> {
-    for (at, lower) in lowers.iter().enumerate() {
-        match fsconfig_set_string(context.as_fd(), "lowerdir+", proc_fd(lower.as_fd()).as_slice()) {
-            Err(Errno::INVAL) if at == 0 => {
-                let names: Vec<Vec<u8>> = lowers.iter().map(|lower| proc_fd(lower.as_fd())).collect();
-                return fsconfig_set_string(context.as_fd(), "lowerdir", names.join(&b':').as_slice());
+/// Mounts it by mount(2), whose options are one text of a page at most, and takes it off again: in a mount namespace that
+/// lasts as long as the thread, so that nobody sees it.
+fn all_in_one_text(stack: &OverlayStack, top: &Path) -> Result<OwnedFd, Errno> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("boxyard-overlay".to_owned()).spawn_scoped(scope, || {
+            unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+            mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+            // opened in here: layers must be of the namespace that they are mounted in
+            let lowers: Vec<OwnedFd> = stack.lowers.iter().map(|lower| folder(lower)).collect::<Result<_, _>>()?;
+            let name = |folder: &OwnedFd| String::from_utf8_lossy(&proc_fd(folder.as_fd())).into_owned();
+            let mut options = vec![format!("lowerdir={}", lowers.iter().map(name).collect::<Vec<_>>().join(":"))];
+            let mut own = Vec::new();
+            if !stack.upper.as_os_str().is_empty() {
+                for (key, path) in [("upperdir", &stack.upper), ("workdir", &stack.work)] {
+                    let folder = folder(path)?;
+                    options.push(format!("{key}={}", name(&folder)));
+                    own.push(folder);
+                }
             }
-            other => other?,
-        }
-    }
-    Ok(())
+            options.extend(LAYERS_STAND_ALONE.map(|(key, value)| format!("{key}={value}")));
+            let options = CString::new(options.join(",")).map_err(|_| Errno::INVAL)?;
+            mount("overlay", top, "overlay", MountFlags::empty(), options.as_c_str())?;
+            open_tree(CWD, top, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        });
+        let thread = thread.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+        thread.join().unwrap_or(Err(Errno::IO))
+    })
 }
 
-fn place(path: &Path) -> Result<OwnedFd, LayerError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(|errno| LayerError::io("open", path, errno))
+fn folder(path: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 #[cfg(test)]
@@ -112,6 +145,38 @@ mod tests {
 
         assert_eq!(fs::read_to_string(stack.upper.join("below")).unwrap(), "new");
         assert_eq!(fs::read_to_string(stack.lowers[1].join("below")).unwrap(), "low");
+    }
+
+    #[test]
+    fn an_older_kernel_gets_the_same_in_one_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = |name: String| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        // by their names, so many would not fit in a page
+        let lowers: Vec<PathBuf> = (0..100).map(|number| dir(format!("low,er:{number:0>90}"))).collect();
+        for (number, lower) in lowers.iter().enumerate() {
+            fs::write(lower.join("all"), number.to_string()).unwrap();
+            fs::write(lower.join(number.to_string()), "").unwrap();
+        }
+        let stack = OverlayStack { lowers, upper: dir("upper".to_owned()), work: dir("work".to_owned()) };
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+        let root = all_in_one_text(&stack, &stack.upper).unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root)));
+        assert_eq!(fs::read_to_string(path.join("all")).unwrap(), "0");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 101);
+        fs::write(path.join("new"), "new").unwrap();
+        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(), mounts);
+        drop(root);
+        assert_eq!(fs::read_to_string(stack.upper.join("new")).unwrap(), "new");
+
+        let read_only = OverlayStack { upper: PathBuf::new(), work: PathBuf::new(), ..stack };
+        let root = all_in_one_text(&read_only, &read_only.lowers[0]).unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root)));
+        assert_eq!(fs::read_to_string(path.join("all")).unwrap(), "0");
+        assert!(fs::write(path.join("all"), "y").is_err());
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn tree_of(plan: &MountPlan) -> Result<Option<OwnedFd>, StepError> {
         }
         MountKind::Layers { lowers } => match lowers.as_slice() {
             [only] => open_bind(only, None, false, Propagation::Private),
-            _ => root::overlay(lowers, None),
+            _ => root::overlay(lowers),
         },
         _ => return Ok(None),
     };

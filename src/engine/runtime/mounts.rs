@@ -88,7 +88,7 @@ fn open_source(mount: &MountPlan, plan: &LaunchPlan) -> Result<Source, StepError
         MountKind::OfProcess { pid, path } => open_in_process(*pid, path).map(Source::Tree),
         MountKind::Layers { lowers } => match lowers.as_slice() {
             [only] => open_bind(only, None, false, Propagation::Private).map(Source::Tree),
-            _ => root::overlay(lowers, None).map(Source::Tree),
+            _ => root::overlay(lowers).map(Source::Tree),
         },
         MountKind::Cgroup if plan.namespaces.cgroup == Sharing::Host => open_cgroups(plan).map(Source::Cgroups),
         _ => Ok(Source::None),

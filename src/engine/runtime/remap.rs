@@ -189,7 +189,7 @@ fn layers(lowers: &[PathBuf]) -> Result<OwnedFd, StepError> {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             open_tree(CWD, only, flags).during(Step::OpenSource, only.display().to_string())
         }
-        _ => root::overlay(lowers, None),
+        _ => root::overlay(lowers),
     }
 }
 

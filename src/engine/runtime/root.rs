@@ -1,6 +1,6 @@
 //! The container's `/`: mounting it and changing into it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -91,7 +91,7 @@ fn mount_stack(stack: &OverlayStack) -> Result<NewRoot, StepError> {
     let paths = stack.lowers.iter().chain([&stack.upper, &stack.work]);
     let fits = paths.into_iter().all(|path| path.as_os_str().len() < LONGEST_OPTION);
     if fits {
-        match overlay(&stack.lowers, Some((&stack.upper, &stack.work))) {
+        match one_by_one(&stack.lowers, Some((&stack.upper, &stack.work))) {
             Err(error) if error.errno == Errno::INVAL.raw_os_error() => {} // no lowerdir+ before Linux 6.8
             other => return other.map(NewRoot::Detached),
         }
@@ -99,8 +99,23 @@ fn mount_stack(stack: &OverlayStack) -> Result<NewRoot, StepError> {
     mount_stack_the_old_way(stack).map(|()| NewRoot::Mounted)
 }
 
-/// An overlay of `lowers`, topmost first, mounted nowhere; read-only without an upper and work directory.
-pub(super) fn overlay(lowers: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, StepError> {
+/// A read-only overlay of `lowers`, topmost first, mounted nowhere. What calls this has its working directory to itself.
+pub(super) fn overlay(lowers: &[std::path::PathBuf]) -> Result<OwnedFd, StepError> {
+    match one_by_one(lowers, None) {
+        Err(error) if error.errno == Errno::INVAL.raw_os_error() => {} // no lowerdir+ before Linux 6.8
+        other => return other,
+    }
+    let folders: Vec<&Path> = lowers.iter().map(std::path::PathBuf::as_path).collect();
+    by_number(&folders, |numbers| {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Step::Mount, "overlay")?;
+        let subject = || format!("overlay of {} layers", numbers.len());
+        fsconfig_set_string(&context, "lowerdir", numbers.join(":")).during(Step::Mount, subject())?;
+        fsconfig_create(&context).during(Step::Mount, subject())?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).during(Step::Mount, subject())
+    })
+}
+
+fn one_by_one(lowers: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, StepError> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Step::Mount, "overlay")?;
     let told = |result: Result<(), Errno>, what: &str| {
         result.map_err(|errno| StepError::new(Step::Mount, errno, with_kernels_words(&context, what)))
@@ -125,17 +140,34 @@ const LAYERS_STAND_ALONE: [(&str, &str); 3] = [("index", "off"), ("metacopy", "o
 
 /// One option string of at most a page, for kernels that cannot take the lower directories one by one.
 fn mount_stack_the_old_way(stack: &OverlayStack) -> Result<(), StepError> {
-    let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
-    let lowers: Vec<String> = stack.lowers.iter().map(|lower| escaped(lower)).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off,metacopy=off,redirect_dir=nofollow",
-        lowers.join(":"),
-        escaped(&stack.upper),
-        escaped(&stack.work)
-    );
-    let options = std::ffi::CString::new(options).map_err(|_| StepError::new(Step::Mount, Errno::INVAL, "overlay"))?;
-    rustix::mount::mount("overlay", &stack.upper, "overlay", rustix::mount::MountFlags::empty(), options.as_c_str())
-        .during(Step::Mount, "overlay")
+    let lowers = stack.lowers.iter().map(std::path::PathBuf::as_path);
+    let folders: Vec<&Path> = lowers.chain([stack.upper.as_path(), stack.work.as_path()]).collect();
+    by_number(&folders, |numbers| {
+        let [lowers @ .., upper, work] = numbers else {
+            return Err(StepError::new(Step::Mount, Errno::INVAL, "overlay"));
+        };
+        let alone = LAYERS_STAND_ALONE.map(|(key, value)| format!("{key}={value}")).join(",");
+        let options = format!("lowerdir={},upperdir={upper},workdir={work},{alone}", lowers.join(":"));
+        let options =
+            std::ffi::CString::new(options).map_err(|_| StepError::new(Step::Mount, Errno::INVAL, "overlay"))?;
+        rustix::mount::mount("overlay", &stack.upper, "overlay", rustix::mount::MountFlags::empty(), options.as_c_str())
+            .during(Step::Mount, format!("overlay of {} layers", lowers.len()))
+    })
+}
+
+/// Has `mount` name the folders by the numbers of their descriptors, as it works in `/proc/self/fd`: the shortest names
+/// there are, and none with a `:` or `,` in it.
+fn by_number<T>(folders: &[&Path], mount: impl FnOnce(&[String]) -> Result<T, StepError>) -> Result<T, StepError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open =
+        |path: &Path| rustix::fs::open(path, flags, Mode::empty()).during(Step::OpenSource, path.display().to_string());
+    let opened: Vec<OwnedFd> = folders.iter().map(|folder| open(folder)).collect::<Result<_, _>>()?;
+    let numbers: Vec<String> = opened.iter().map(|folder| folder.as_raw_fd().to_string()).collect();
+    let before = open(Path::new("."))?;
+    rustix::process::chdir("/proc/self/fd").during(Step::Mount, "overlay")?;
+    let mounted = mount(&numbers);
+    rustix::process::fchdir(&before).during(Step::Mount, "overlay")?;
+    mounted
 }
 
 /// A file system of `kind`, mounted nowhere. An option is `key=value`, or a key alone.
@@ -178,5 +210,46 @@ fn with_kernels_words(context: &OwnedFd, what: &str) -> String {
     match words.strip_prefix("e ") {
         Some(words) => format!("{what} ({words})"),
         None => what.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use nix::sched::{CloneFlags, unshare};
+    use rustix::mount::{MountPropagationFlags, mount_change};
+
+    use super::*;
+
+    #[test]
+    fn an_older_kernel_gets_more_layers_than_their_names_would_leave_room_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = |name: String| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            path
+        };
+        let lowers: Vec<PathBuf> = (0..100).map(|number| dir(format!("low,er:{number:0>90}"))).collect();
+        lowers.iter().enumerate().for_each(|(number, lower)| fs::write(lower.join(number.to_string()), "").unwrap());
+        let stack = OverlayStack { lowers, upper: dir("upper".to_owned()), work: dir("work".to_owned()) };
+        // a thread with a mount namespace, and so a working directory, of its own
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                unshare(CloneFlags::CLONE_NEWNS).unwrap();
+                mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+                mount_stack_the_old_way(&stack).unwrap();
+                assert_eq!(fs::read_dir(&stack.upper).unwrap().count(), 100);
+                fs::write(stack.upper.join("new"), "new").unwrap();
+                let layers = by_number(&[&stack.lowers[0], &stack.lowers[1]], |numbers| {
+                    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Step::Mount, "")?;
+                    fsconfig_set_string(&context, "lowerdir", numbers.join(":")).during(Step::Mount, "")?;
+                    fsconfig_create(&context).during(Step::Mount, "")
+                });
+                assert!(layers.is_ok(), "{layers:?}");
+            });
+        });
+        assert_eq!(fs::read_to_string(stack.upper.join("new")).unwrap(), "new");
     }
 }
