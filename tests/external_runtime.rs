@@ -243,6 +243,34 @@ async fn containers_outlive_the_engine_under_any_runtime() {
     }
 }
 
+/// Its shim is all that a runtime of others leaves to look after its container.
+#[tokio::test]
+async fn a_killed_shim_is_a_dead_container_under_any_runtime() {
+    Cast::each(async |runtime, yard: std::rc::Rc<Yard>| {
+        let id = yard.run_with("orphan", "echo up; exec sleep 1000", under(runtime)).await;
+        yard.log_until("orphan", "up").await;
+        let pid = yard.docker().inspect_container("orphan", None).await.unwrap().state.unwrap().pid.unwrap();
+        let note = std::fs::read(yard.run_root().join("containers").join(&id).join("shim.pid")).unwrap();
+        let note: serde_json::Value = serde_json::from_slice(&note).unwrap();
+        let shim = nix::unistd::Pid::from_raw(i32::try_from(note["pid"].as_i64().unwrap()).unwrap());
+        nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+
+        let is_over = |found: &bollard::models::ContainerInspectResponse| {
+            found.state.as_ref().is_some_and(|state| state.running == Some(false))
+        };
+        let state = yard.until("orphan", is_over).await.state.unwrap();
+        assert_eq!(state.exit_code, Some(255), "{runtime}");
+        assert!(state.error.is_some_and(|error| error.contains("shim")), "{runtime}");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{runtime}: its process has ended with it");
+        yard.docker().start_container("orphan", None).await.unwrap();
+        let again = |found: &bollard::models::ContainerInspectResponse| {
+            found.state.as_ref().is_some_and(|state| state.running == Some(true))
+        };
+        yard.until("orphan", again).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_program_that_is_missing_has_dockers_code_and_words() {
     Cast::each(async |runtime, yard: std::rc::Rc<Yard>| {

@@ -17,5 +17,6 @@ pub mod reply;
 pub mod server;
 pub mod table;
 pub mod version;
+mod websocket;
 
 pub use server::{Listener, listen, serve_connection};

@@ -8,7 +8,7 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -133,6 +133,14 @@ impl Reply {
             .with(CONTENT_TYPE, HeaderValue::from_static(content_type));
         reply.0.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));
         reply
+    }
+
+    /// 101: the connection is a web socket from here on; `accept` answers its key.
+    pub fn switched_to_websocket(accept: HeaderValue) -> Self {
+        Self::empty(StatusCode::SWITCHING_PROTOCOLS)
+            .with(CONNECTION, HeaderValue::from_static("Upgrade"))
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+            .with(SEC_WEBSOCKET_ACCEPT, accept)
     }
 
     /// Adds a header.

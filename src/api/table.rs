@@ -34,7 +34,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/containers/prune",               v(1, 25), Json, |call| reply(containers::prune(call))),
     get("/containers/{id}/json",            v(1, 24), Json, |call| reply(containers::inspect(call))),
     get("/containers/{id}/top",             v(1, 24), Json, |call| reply(containers::top(call)))
-        .note("reads /proc itself; of ps_args it leaves out sorting and trees"),
+        .note("reads /proc itself, without ps"),
     get("/containers/{id}/logs",            v(1, 24), Json, |call| reply(logs::logs(call))),
     get("/containers/{id}/changes",         v(1, 24), Json, |call| reply(containers::changes(call))),
     get("/containers/{id}/export",          v(1, 24), Json, |call| reply(archives::export(call))),
@@ -50,6 +50,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/containers/{id}/unpause",        v(1, 24), Json, |call| reply(containers::unpause(call))),
     post("/containers/{id}/attach",         v(1, 24), Connection, |call| reply(containers::attach(call)))
         .note("a client that asks for no upgrade gets the output as a chunked body"),
+    get("/containers/{id}/attach/ws",       v(1, 24), Connection, |call| reply(containers::attach_by_websocket(call)))
+        .note("pages of another origin are refused"),
     post("/containers/{id}/wait",           v(1, 24), Json, |call| reply(containers::wait(call))),
     delete("/containers/{id}",              v(1, 24), Json, |call| reply(containers::remove(call))),
     head("/containers/{id}/archive",        v(1, 24), Json, |call| reply(archives::stat(call))),

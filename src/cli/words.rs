@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::dockerfile::size::bytes;
+
 /// The time from `then` to `now`, like `About an hour` or `3 days`.
 pub fn span(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(then.as_second());
@@ -87,22 +89,8 @@ pub fn ellipsis(text: &str, width: usize) -> String {
 /// # Errors
 /// Docker's `invalid size: 'x'`.
 pub fn parse_size(text: &str) -> Result<i64, String> {
-    let bad = || format!("invalid size: '{text}'");
-    let lower = text.trim().to_ascii_lowercase();
-    let end = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(end);
-    let power = match unit.trim().trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return Err(bad()),
-    };
-    let number: f64 = number.parse().map_err(|_| bad())?;
-    #[allow(clippy::cast_possible_truncation)] // a float cast saturates, and nobody has that much memory
-    Ok((number * 1024f64.powi(power)) as i64)
+    let size = bytes(text).and_then(|size| i64::try_from(size).ok());
+    size.ok_or_else(|| format!("invalid size: '{text}'"))
 }
 
 #[cfg(test)]

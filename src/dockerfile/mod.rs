@@ -27,6 +27,7 @@ mod pieces;
 mod predefined;
 pub mod scope;
 mod shell_pattern;
+pub mod size;
 mod suggest;
 mod words;
 

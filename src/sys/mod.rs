@@ -3,6 +3,7 @@
 #![allow(unsafe_code)] // the one room where it is allowed; every block carries its SAFETY line
 
 pub mod bpf;
+pub mod command_line;
 pub mod memory;
 pub mod mount;
 pub mod process;

@@ -153,7 +153,14 @@ async fn top_shows_the_columns_that_ps_would() {
         Some(vec!["1".into(), "0".into()])
     );
     assert_eq!(rows("-eLf").len(), 3, "one thread each");
+    let sorted = rows("-o pid,comm,args --sort=-comm,-args");
+    let sorted: Vec<&str> = sorted.iter().map(|row| row[2].as_str()).collect();
+    assert_eq!(sorted, ["sleep 602", "sleep 601", "sh -c sleep 601 & sleep 602"]);
+    let drawn: Vec<String> = rows("axf").into_iter().map(|row| row[4].clone()).collect();
+    assert_eq!(drawn[0], "\\_ sh -c sleep 601 & sleep 602");
+    assert!(drawn[1].starts_with("| \\_ sleep 60") || drawn[1].starts_with("\\_ sleep 60"), "{drawn:?}");
     let refused = |ps_args: &str| top(ps_args).refusal();
+    assert_eq!(refused("aux --sort colour"), (500, "ps: error: unknown sort specifier".to_owned()));
     assert_eq!(refused("-o user"), (500, "Couldn't find PID field in ps output".to_owned()));
     let unknown = "ps: error: unknown user-defined format specifier \"colour\"";
     assert_eq!(refused("-o pid,colour"), (500, unknown.to_owned()));

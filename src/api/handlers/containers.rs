@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::api::call::{Call, without_nulls};
 use crate::api::hijack;
 use crate::api::reply::{Created, Done, Json, Reply};
+use crate::api::websocket::Handshake;
 use crate::engine::EngineError;
 use crate::engine::container::{
     AttachOptions, CommitOptions, ListContainers, RemoveContainer, StatsOptions, StopOptions, StopTimeout,
@@ -182,17 +183,26 @@ pub async fn unpause(call: Call) -> Result<(), EngineError> {
 }
 
 pub async fn attach(mut call: Call) -> Result<Reply, EngineError> {
+    let attached = call.engine().containers().attach(call.id(), attach_options(&call)).await?;
+    Ok(hijack::connect(call.take_upgrade(), attached, call.version()))
+}
+
+pub async fn attach_by_websocket(mut call: Call) -> Result<Reply, EngineError> {
+    let handshake = Handshake::of(&call)?;
+    let attached = call.engine().containers().attach(call.id(), attach_options(&call)).await?;
+    Ok(handshake.connect(&mut call, attached))
+}
+
+fn attach_options(call: &Call) -> AttachOptions {
     let query = call.query();
-    let options = AttachOptions {
+    AttachOptions {
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
         logs: query.flag("logs"),
         stream: query.flag("stream"),
         detach_keys: query.owned("detachKeys"),
-    };
-    let attached = call.engine().containers().attach(call.id(), options).await?;
-    Ok(hijack::connect(call.take_upgrade(), attached, call.version()))
+    }
 }
 
 /// Sends the head at once and the document when the container ends: clients start the container in between.

@@ -4,18 +4,19 @@
 //! record as created whose shim runs it was started by an engine that was killed before it could tell.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::archive::mark_name;
 use super::create::disk;
 use super::exec_table::ExecTable;
-use super::health::note_end;
+use super::health::note_rest;
 use super::index::Index;
 use super::lifecycle::go_on;
 use super::live::Container;
@@ -70,8 +71,8 @@ impl Room {
             match read_record::<ContainerRecord>(&files.record()) {
                 Ok(Some(mut record)) => {
                     record.health = read_record(&files.health()).ok().flatten();
-                    if record.state.alive().is_none() {
-                        note_end(&mut record);
+                    if record.state.alive().is_none() || matches!(record.state, State::Paused(_)) {
+                        note_rest(&mut record);
                     }
                     if let Err(error) = self.index.reserve(&record.name, &record.id) {
                         tracing::error!(container = id, %error, "two records have one name; this one is reachable by ID");
@@ -84,7 +85,7 @@ impl Room {
                     }
                 }
                 // A power loss shortly after its creation: it never ran, and nobody was promised anything it holds.
-                Err(_) if is_empty_file(&files.record()) && is_empty_folder(&files.upper()) => {
+                Err(_) if is_empty_file(&files.record()) && is_unused(&files.upper()) => {
                     if let Err(error) = self.rooms.root.discard(&files.state) {
                         tracing::warn!(container = id, %error, "a half-made container is left");
                     }
@@ -303,6 +304,8 @@ fn is_empty_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.len() == 0)
 }
 
-fn is_empty_folder(path: &Path) -> bool {
-    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+/// Whether a container's upper directory holds what its creation put there, or less.
+fn is_unused(upper: &Path) -> bool {
+    let is_mark = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| *entry.file_name() == *mark_name());
+    fs::read_dir(upper).is_ok_and(|mut entries| entries.all(is_mark))
 }

@@ -237,9 +237,10 @@ fn read_only(stack: OverlayStack) -> OverlayStack {
     OverlayStack { lowers, upper: PathBuf::new(), work: PathBuf::new() }
 }
 
-/// The targets of mounts that every container gets. They are made in its upper directory when it starts, and are no
-/// change of its own.
+/// The targets of mounts that every container gets, and the mark of a container. They are made in its upper directory
+/// when it is created or starts, and are no change of its own.
 pub(super) const MOUNT_POINTS: &[&str] = &[
+    MARK,
     "/dev",
     "/proc",
     "/sys",
@@ -251,6 +252,14 @@ pub(super) const MOUNT_POINTS: &[&str] = &[
     "/dev/pts",
     "/dev/mqueue",
 ];
+
+/// The empty file by which programs know that they are in a container.
+pub(super) const MARK: &str = "/.dockerenv";
+
+/// The mark's name in the root directory.
+pub(super) fn mark_name() -> &'static std::ffi::OsStr {
+    std::ffi::OsStr::new(MARK.trim_start_matches('/'))
+}
 
 /// The changes without those that only mounting made; a folder that is changed by nothing else goes with them.
 fn own_changes(all: Vec<docker::FilesystemChange>) -> Vec<docker::FilesystemChange> {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use bollard_stubs::models as docker;
 use jiff::Timestamp;
 
+use super::archive::mark_name;
 use super::live::Container;
 use super::merge::{merge_image, split_body};
 use super::names::{invented_name, valid_name};
@@ -236,6 +237,9 @@ fn fill(folder: &Path, record: &ContainerRecord) -> Result<(), EngineError> {
         |path: &Path, mode| DirBuilder::new().mode(mode).create(path).map_err(disk("create the container's folder"));
     make(&names.upper(), 0o755)?;
     make(&names.work(), 0o700)?;
+    let mut mark = fs::OpenOptions::new();
+    mark.write(true).create_new(true).mode(0o755);
+    mark.open(names.upper().join(mark_name())).map_err(disk("create the container's folder"))?;
     fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711))
         .map_err(disk("create the container's folder"))?;
     write_volatile_record(&names.record(), record)

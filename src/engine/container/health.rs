@@ -8,6 +8,7 @@ use bollard_stubs::models as docker;
 use super::live::Container;
 use super::record::ContainerRecord;
 use super::room::Room;
+use super::state::State;
 use crate::engine::EngineError;
 use crate::engine::oci::{self, ExecInput};
 use crate::engine::runtime::HostFacts;
@@ -109,8 +110,12 @@ impl Room {
     }
 
     /// The shim has news of its container's health.
-    pub async fn note_health(&self, container: &Arc<Container>, health: Health) {
-        let (before, now) = (container.record().health.as_ref().map(|health| health.status), health.status);
+    pub async fn note_health(&self, container: &Arc<Container>, mut health: Health) {
+        let record = container.record();
+        if matches!(record.state, State::Paused(_)) {
+            health.status = HealthStatus::Unhealthy;
+        }
+        let (before, now) = (record.health.as_ref().map(|health| health.status), health.status);
         container.change_unwritten(|record| record.health = Some(health)).await;
         if now != HealthStatus::Starting && before != Some(now) {
             container.publish(&self.rooms.events, format!("health_status: {}", now.word()), []);
@@ -118,8 +123,9 @@ impl Room {
     }
 }
 
-/// A container that ended is not healthy, whatever it was.
-pub fn note_end(record: &mut ContainerRecord) {
+/// A container that ended or stands still is not healthy, whatever it was; that makes no event, as in Docker. The next
+/// probe tells how one is that goes on.
+pub fn note_rest(record: &mut ContainerRecord) {
     if let Some(health) = &mut record.health {
         health.status = HealthStatus::Unhealthy;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard_stubs::models as docker;
 
 use super::Waiting;
+use super::health::note_rest;
 use super::live::{Container, Intent};
 use super::names::valid_name;
 use super::options::{RemoveContainer, StopOptions, StopTimeout, WaitCondition};
@@ -235,7 +236,10 @@ impl Room {
             Ok(())
         };
         match pause {
-            Pause::UntilTold => container.change(edit).await?,
+            Pause::UntilTold => {
+                container.change(edit).await?;
+                container.change_unwritten(note_rest).await;
+            }
             Pause::WhileAtWork => {
                 let mut edited = Ok(());
                 container.change_unwritten(|record| edited = edit(record)).await;

@@ -35,6 +35,7 @@ mod options;
 mod processes;
 mod ps_args;
 mod ps_columns;
+mod ps_order;
 mod record;
 mod remove;
 mod restart;

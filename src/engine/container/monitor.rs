@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::create::disk;
-use super::health::note_end;
+use super::health::note_rest;
 use super::live::{Container, Intent};
 use super::options::RemoveContainer;
 use super::record::ContainerRecord;
@@ -67,7 +67,7 @@ impl Room {
             .change_unwritten(|record| {
                 record.restart_count = restarts;
                 record.state = State::Restarting { exit: shown };
-                note_end(record);
+                note_rest(record);
             })
             .await;
         self.tell_end(container, &exit);
@@ -116,7 +116,7 @@ impl Room {
             let exit = exit.clone();
             record.state = if pause.is_some() { State::Restarting { exit } } else { State::Exited { exit } };
             record.restart_count = restarts;
-            note_end(record);
+            note_rest(record);
             record.is_stopped_by_person |= is_stopped_by_person;
             for place in record.networks.values_mut() {
                 place.endpoint = None;

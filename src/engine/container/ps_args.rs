@@ -2,9 +2,10 @@
 //!
 //! ps reads three dialects: `-ef` (System V), `aux` (BSD), `--sort` (GNU). What is no System V option is tried as BSD's
 //! with the dash left out, which is why `ps -aux` works. Which processes there are to choose from is the container's to
-//! say; orders and trees are not ours.
+//! say.
 
 use super::ps_columns::{Column, find};
+use super::ps_order::{Forest, Order};
 use crate::engine::EngineError;
 
 /// What is to be shown.
@@ -14,6 +15,9 @@ pub(super) struct Wish {
     /// A row for each thread.
     pub threads: bool,
     pub only: Only,
+    /// What the rows are sorted by, the first the most important; by ID where that leaves them alike.
+    pub order: Vec<Order>,
+    pub forest: Option<Forest>,
 }
 
 /// A column that was chosen.
@@ -50,6 +54,8 @@ struct Said {
     pids: Vec<u32>,
     names: Vec<String>,
     users: Vec<String>,
+    order: Vec<Order>,
+    forest: Option<Forest>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +91,7 @@ pub(super) fn read(ps_args: &str) -> Result<Wish, EngineError> {
         return Err(EngineError::system("Couldn't find PID field in ps output"));
     }
     let only = Only { pids: said.pids, names: said.names, users: said.users };
-    Ok(Wish { columns, threads: said.threads.is_some(), only })
+    Ok(Wish { columns, threads: said.threads.is_some(), only, order: said.order, forest: said.forest })
 }
 
 fn said(words: &[&str]) -> Result<Said, String> {
@@ -119,8 +125,10 @@ fn gnu<'a>(said: &mut Said, word: &str, rest: &mut impl Iterator<Item = &'a str>
         "user" | "User" => said.users.extend(list(&value()?)),
         "no-headers" | "no-heading" | "noheaders" | "noheader" | "no-header" => said.without_titles = true,
         "context" => said.has_label = true,
-        "sort" | "cols" | "columns" | "width" | "rows" | "lines" => drop(value()?),
-        "forest" | "headers" | "heading" | "cumulative" => {}
+        "sort" => said.order.extend(Order::read(&value()?)?),
+        "cols" | "columns" | "width" | "rows" | "lines" => drop(value()?),
+        "forest" => said.forest = Some(Forest::Drawn),
+        "headers" | "heading" | "cumulative" => {}
         "info" | "version" | "help" => said.without_titles = true,
         _ => return Err("unknown gnu long option".to_owned()),
     }
@@ -131,7 +139,8 @@ fn system_v<'a>(said: &mut Said, letters: &str, rest: &mut impl Iterator<Item = 
     for (at, letter) in letters.char_indices() {
         let attached = letters.get(at + letter.len_utf8()..).unwrap_or_default();
         match letter {
-            'A' | 'e' | 'a' | 'd' | 'c' | 'H' | 'w' | 'm' => {}
+            'A' | 'e' | 'a' | 'd' | 'c' | 'w' | 'm' => {}
+            'H' => said.forest = Some(Forest::Indented),
             'f' => said.is_full = true,
             'F' => (said.is_full, said.is_extra_full) = (true, true),
             'l' => said.layout = Layout::Long,
@@ -163,7 +172,8 @@ fn bsd<'a>(said: &mut Said, letters: &str, rest: &mut impl Iterator<Item = &'a s
     for (at, letter) in letters.char_indices() {
         let attached = letters.get(at + letter.len_utf8()..).unwrap_or_default();
         match letter {
-            'a' | 'x' | 'g' | 'r' | 'T' | 'f' | 'c' | 'e' | 'w' | 'm' | 'n' | 'S' => {}
+            'a' | 'x' | 'g' | 'r' | 'T' | 'c' | 'e' | 'w' | 'm' | 'n' | 'S' => {}
+            'f' => said.forest = Some(Forest::Drawn),
             'u' => said.layout = Layout::BsdUser,
             'l' => said.layout = Layout::BsdLong,
             'j' => said.layout = Layout::BsdJobs,
@@ -172,8 +182,13 @@ fn bsd<'a>(said: &mut Said, letters: &str, rest: &mut impl Iterator<Item = &'a s
             'H' => said.threads = Some(Threads::Lwp),
             'M' | 'Z' => said.has_label = true,
             'h' | 'L' | 'V' => said.without_titles = true,
-            'o' | 'O' | 'p' | 'q' | 'U' | 'k' => {
+            'k' | 'O' | 'o' | 'p' | 'q' | 'U' => {
                 let value = if attached.is_empty() { rest.next() } else { Some(attached) };
+                // BSD's O is a format, or an order in letters
+                if let ('O', Some(order)) = (letter, value.and_then(Order::in_letters)) {
+                    said.order.extend(order);
+                    return Ok(());
+                }
                 return valued(said, letter, value);
             }
             _ => return Err("unsupported option (BSD syntax)".to_owned()),
@@ -191,6 +206,8 @@ fn valued(said: &mut Said, letter: char, value: Option<&str>) -> Result<(), Stri
         ('o' | 'O', None) => return Err(format!("format specification must follow -{letter}")),
         ('p' | 'q', Some(value)) => said.pids.extend(pids(value)?),
         ('p' | 'q', None) => return Err("list of process IDs must follow -p".to_owned()),
+        ('k', Some(value)) => said.order.extend(Order::read(value)?),
+        ('k', None) => return Err("long sort specification must follow 'k'".to_owned()),
         ('C', Some(value)) => said.names.extend(list(value)),
         ('C', None) => return Err("list of command names must follow -C".to_owned()),
         // `-aux` is three options of BSD's, unless there is a user called x
@@ -343,6 +360,8 @@ mod tests {
             ("xyz", "ps: error: unsupported option (BSD syntax)"),
             ("-Q", "ps: error: unsupported SysV option"),
             ("--badopt", "ps: error: unknown gnu long option"),
+            ("aux --sort colour", "ps: error: unknown sort specifier"),
+            ("ax k", "ps: error: long sort specification must follow 'k'"),
             ("-p x", "ps: error: process ID list syntax error"),
         ] {
             assert_eq!(titles(ps_args), expected, "{ps_args:?}");

@@ -34,6 +34,13 @@ pub(super) struct Column {
     pub text: fn(&Process, &Facts) -> String,
 }
 
+impl Column {
+    /// Whether a forest's lines stand before it.
+    pub(super) fn is_command(&self) -> bool {
+        matches!(self.names.first(), Some(&("comm" | "ucmd" | "args" | "cmd")))
+    }
+}
+
 const fn column(names: &'static [&'static str], title: &'static str, text: fn(&Process, &Facts) -> String) -> Column {
     Column { names, title, width: None, text }
 }

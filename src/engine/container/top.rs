@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::processes::{Process, user_names};
 use super::ps_args::{self, Only, Wish};
 use super::ps_columns::{Facts, fitted};
+use super::ps_order::{Row, arranged};
 use super::room::Room;
 use super::state::State;
 use crate::engine::EngineError;
@@ -40,23 +41,26 @@ impl Room {
                 if wish.threads { Process::threads_of(pid) } else { Process::read(pid).into_iter().collect() }
             };
             let processes: Vec<Process> = pids.into_iter().flat_map(read).collect();
-            Ok(table(&wish, &processes, &facts))
+            Ok(table(&wish, processes, &facts))
         })
         .await
     }
 }
 
-fn table(wish: &Wish, processes: &[Process], facts: &Facts) -> docker::ContainerTopResponse {
-    let row = |process: &Process| {
+fn table(wish: &Wish, mut processes: Vec<Process>, facts: &Facts) -> docker::ContainerTopResponse {
+    processes.retain(|process| is_chosen(&wish.only, process, facts));
+    let row = |row: &Row| {
         let cells = wish.columns.iter().map(|shown| {
-            let text = (shown.column.text)(process, facts);
+            let text = (shown.column.text)(&row.process, facts);
+            let text = if shown.column.is_command() { format!("{}{text}", row.lines) } else { text };
             fitted(shown.column, shown.width, text)
         });
         cells.collect()
     };
+    let rows = arranged(processes, &wish.order, wish.forest, facts);
     docker::ContainerTopResponse {
         titles: Some(wish.columns.iter().map(|shown| shown.title.clone()).collect()),
-        processes: Some(processes.iter().filter(|process| is_chosen(&wish.only, process, facts)).map(row).collect()),
+        processes: Some(rows.iter().map(row).collect()),
     }
 }
 
@@ -90,7 +94,7 @@ mod tests {
             zone: TimeZone::UTC,
             memory_kb: 2048 * 10,
         };
-        let table = table(&ps_args::read(ps_args).unwrap(), &[shell()], &facts);
+        let table = table(&ps_args::read(ps_args).unwrap(), vec![shell()], &facts);
         table.processes.unwrap().iter().map(|row| row.join("|")).collect()
     }
 
@@ -100,6 +104,8 @@ mod tests {
         assert_eq!(shown("aux"), ["app|4242|2.0|10.0|8192|2048|pts/0|Ss+|13:46|0:02|sh -c sleep 5"]);
         assert_eq!(shown("-o pid,comm=NAME"), ["4242|my (odd) sh"]);
         assert_eq!(shown("-eo pid,etime,f,pri,gid"), ["4242|01:40|4|19|100"]);
+        assert_eq!(shown("-o pid,comm=NAME f"), ["4242|\\_ my (odd) sh"]);
+        assert_eq!(shown("-o pid,comm=NAME -H"), ["4242|my (odd) sh"]);
         assert_eq!(shown("-o pid,lstart"), ["4242|Mon Jan 12 13:46:50 1970"]);
     }
 

@@ -272,6 +272,17 @@ pub fn resources(host: &docker::HostConfig, cpus: usize) -> Result<(), EngineErr
     if host.blkio_weight.is_some_and(|weight| weight > 0 && !(10..=1000).contains(&weight)) {
         return refuse("Range of blkio weight is from 10 to 1000");
     }
+    let rates = [
+        ("BlkioDeviceReadBps", &host.blkio_device_read_bps),
+        ("BlkioDeviceWriteBps", &host.blkio_device_write_bps),
+        ("BlkioDeviceReadIOps", &host.blkio_device_read_iops),
+        ("BlkioDeviceWriteIOps", &host.blkio_device_write_iops),
+    ];
+    for (name, devices) in rates {
+        if let Some(rate) = devices.iter().flatten().filter_map(|device| device.rate).find(|rate| *rate < 0) {
+            return Err(EngineError::invalid(format!("{name}: rate {rate} is negative")));
+        }
+    }
     if host.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
         return Err(EngineError::invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",

@@ -102,7 +102,7 @@ pub const FIELDS: &[Field] = &[
     works(Config, "StdinOnce"),
     works(Config, "Env"),
     works(Config, "Cmd"),
-    works_but(Config, "Healthcheck", "probed by the container's shim, so without an engine too; a paused container keeps the state it had"),
+    works_but(Config, "Healthcheck", "probed by the container's shim, so without an engine too; a paused container counts as unhealthy until its next probe"),
     without_effect(Config, "ArgsEscaped", "for Windows images only"),
     works(Config, "Image"),
     works(Config, "Volumes"),

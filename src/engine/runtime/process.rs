@@ -68,6 +68,9 @@ pub(super) fn take_stdio(stdio: Stdio, preserved: u32, talk: &Talk) -> Result<Op
 
 /// Writes what goes through this process's own `/proc`, while that is the host's.
 pub(super) fn write_own_proc(plan: &ProcessPlan) -> Result<(), StepError> {
+    if plan.init {
+        reaper::be_seen(&plan.args);
+    }
     if let Some(score) = plan.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", score.to_string()).during(Step::OomScore, score.to_string())?;
     }

@@ -8,9 +8,20 @@ use std::os::fd::AsFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use rustix::process::{Pid, WaitOptions, WaitStatus, kill_process, setpgid, wait};
 
+use std::ffi::CString;
+
 use super::step::During;
 use super::{Step, StepError};
+use crate::sys::command_line;
 use crate::sys::process::{close_descriptors, exit_now, fork, reset_signals};
+
+/// Shows this process, which began as a copy of the shim, as the init that it is going to be. To be called while the
+/// host's `/proc` is in sight.
+pub(super) fn be_seen(program: &[String]) {
+    let words = ["/sbin/docker-init", "--"].into_iter().chain(program.iter().map(String::as_str));
+    let words: Vec<CString> = words.filter_map(|word| CString::new(word).ok()).collect();
+    let _ = command_line::show(&words); // a kernel that can't leaves what was there
+}
 
 /// Goes on as the program's process; the calling process stays behind as its init and never returns.
 pub(super) fn become_child_of_init() -> Result<(), StepError> {
