@@ -5,7 +5,7 @@ use Takes::{Archive, Connection, Json};
 use super::call::Call;
 use super::endpoint::{Answer, Endpoint, Takes, delete, get, head, post, put, reply};
 use super::handlers::{
-    archives, builds, containers, events, execs, images, logs, networks, swarm, system, usage, volumes,
+    archives, builds, containers, events, execs, history, images, logs, networks, swarm, system, usage, volumes,
 };
 use super::version::ApiVersion;
 
@@ -148,6 +148,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         .note("Boxyard's own: which engine answers"),
     post("/boxyard/images/from-host",       v(1, 24), Json, |call| reply(system::image_from_host(call)))
         .note("Boxyard's own: makes an image of the host's programs"),
+    get("/boxyard/builds",                  v(1, 24), Json, |call| reply(history::list(call)))
+        .note("Boxyard's own: the builds that run and the last 100 that ran, steps and cache reasons included"),
+    get("/boxyard/builds/{id}",             v(1, 24), Json, |call| reply(history::inspect(call)))
+        .note("Boxyard's own: one of them"),
+    get("/boxyard/builds/{id}/logs",        v(1, 24), Json, |call| reply(history::logs(call)))
+        .note("Boxyard's own: what it said, its last megabyte as plain text"),
+    delete("/boxyard/builds/{id}",          v(1, 24), Json, |call| reply(history::remove(call)))
+        .note("Boxyard's own: forgets a build that has ended"),
 ];
 
 fn not_a_manager(call: Call) -> Answer {

@@ -6,9 +6,11 @@
 
 mod decode;
 mod encode;
+mod history;
 
 pub use decode::{TraceError, decode, decode_aux};
 pub use encode::encode_aux;
+pub use history::{BuildEntry, BuildState, BuildStep, BuildStepState, millis_between};
 use jiff::Timestamp;
 
 use crate::dockerfile::LineRange;

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod build;
+mod builds;
 mod create;
 pub mod demo;
 mod filters;

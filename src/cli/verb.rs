@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{build, images, lifecycle, lists, run, stats, system};
+use super::{build, builds, images, lifecycle, lists, run, stats, system};
 use crate::client::Docker;
 
 /// Something to do on an engine, named as docker names it.
@@ -64,6 +64,11 @@ pub enum Verb {
     Save(images::Save),
     /// Build an image from a Dockerfile
     Build(Box<build::Build>),
+    /// Show what was built: ls, show, logs, rm
+    Builds(builds::Builds),
+    /// The build cache: du, prune
+    #[command(subcommand)]
+    Builder(builds::Builder),
     /// Networks: ls, create, rm, connect, disconnect
     #[command(subcommand)]
     Network(system::Network),
@@ -114,6 +119,8 @@ pub async fn perform(docker: &Docker, verb: &Verb) -> anyhow::Result<ExitCode> {
         Verb::Load(verb) => images::load(docker, verb).await,
         Verb::Save(verb) => images::save(docker, verb).await,
         Verb::Build(verb) => build::build(docker, verb).await,
+        Verb::Builds(verb) => builds::builds(docker, verb).await,
+        Verb::Builder(verb) => builds::builder(docker, verb).await,
         Verb::Network(verb) => system::network(docker, verb).await,
         Verb::Volume(verb) => system::volume(docker, verb).await,
         Verb::System(verb) => system::system(docker, verb).await,

@@ -24,6 +24,7 @@ mod context;
 mod docker;
 mod errors;
 mod exec;
+mod history;
 mod image;
 mod network;
 mod output;

@@ -18,6 +18,8 @@ pub enum Effect {
     Cancel(WorkId),
     /// Read a list again.
     Refresh(Refresh),
+    /// Have the engine forget a build that has ended.
+    ForgetBuild(String),
     /// Put text on the clipboard (OSC 52: it works through ssh).
     Copy(String),
     /// Clear the terminal and draw everything anew.
@@ -38,6 +40,7 @@ pub enum Refresh {
     Images,
     Volumes,
     Networks,
+    Builds,
     Usage,
 }
 
@@ -49,4 +52,6 @@ pub struct Wants {
     pub logs: Option<LogWant>,
     /// What the detail view shows; asked again whenever it changes.
     pub detail: Option<DetailKey>,
+    /// Whether a build runs somewhere, whose steps are to be told.
+    pub builds: bool,
 }

@@ -66,6 +66,8 @@ pub enum Listing {
     Images(Vec<docker::ImageSummary>),
     Volumes(Vec<docker::Volume>),
     Networks(Vec<docker::NetworkSummary>),
+    /// Builds of all clients, as our own engine tells them.
+    Builds(Vec<crate::buildkit::BuildEntry>),
     /// Sizes that cost the engine a walk: asked for only when something shows them.
     Usage(Usage),
     /// What the engine is.

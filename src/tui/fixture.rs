@@ -163,7 +163,7 @@ pub fn networks() -> Vec<docker::NetworkSummary> {
 }
 
 fn builds(model: &mut Model) {
-    let step = |name: &str, state, millis| Step { name: name.to_owned(), state, millis };
+    let step = |name: &str, state, millis| Step { name: name.to_owned(), state, millis, why: None };
     let build = |id: &str, tag: &str, millis, outcome, steps: Vec<Step>| Build {
         id: id.to_owned(),
         tag: tag.to_owned(),

@@ -5,6 +5,7 @@ pub mod builds;
 pub mod containers;
 pub mod events;
 pub mod execs;
+pub mod history;
 pub mod images;
 pub mod logs;
 pub mod networks;

@@ -23,6 +23,7 @@ pub fn ask(flags: &Build) -> anyhow::Result<BuildCall> {
     call.switch("q", flags.quiet)
         .switch("rm", true)
         .switch("nocache", flags.no_cache)
+        .add("nocachefilter", flags.no_cache_filter.join(","))
         .switch("pull", flags.pull)
         .add("target", flags.target.as_str())
         .add("platform", flags.platform.first().cloned().unwrap_or_default())

@@ -245,10 +245,8 @@ impl Build {
     fn refuse_not_yet(&self) -> anyhow::Result<()> {
         let flags = [
             ("--annotation", !self.annotation.is_empty()),
-            ("--no-cache-filter", !self.no_cache_filter.is_empty()),
             ("--cache-from", !self.cache_from.is_empty()),
             ("--cache-to", !self.cache_to.is_empty()),
-            ("--explain", self.explain),
             ("--output", !self.output.is_empty()),
             ("--push", self.push),
             ("--iidfile", self.iidfile.is_some()),

@@ -6,6 +6,7 @@
 mod ask;
 mod classic;
 mod context;
+mod explain;
 mod flags;
 mod progress;
 mod report;
@@ -102,6 +103,13 @@ async fn follow(
 }
 
 fn tell_end(flags: &Build, display: &Display, text: Option<&Text>, ended: Ended) -> anyhow::Result<ExitCode> {
+    if flags.explain {
+        // Standard output is the ID's alone where that was asked for.
+        match flags.quiet {
+            true => eprint!("{}", display.explanation.table()),
+            false => print!("{}", display.explanation.table()),
+        }
+    }
     match ended {
         Ended::Built { image } => {
             if display.is_for_people() {

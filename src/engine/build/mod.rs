@@ -11,6 +11,7 @@ mod context;
 mod copy;
 mod fetch;
 mod graph;
+mod history;
 mod owner;
 mod plan;
 mod ports;
@@ -39,7 +40,9 @@ use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 
 use self::cache::{Cache, Shelf};
+use self::history::{History, Recorder};
 use self::run::Runner;
+use crate::buildkit::BuildEntry;
 use crate::engine::EngineError;
 use crate::engine::events::Events;
 use crate::engine::image::Images;
@@ -79,6 +82,7 @@ struct Room {
     parts: BuildParts,
     cache: Cache,
     runner: Runner,
+    history: History,
     /// Who keeps other things for later builds' sake.
     shelves: Vec<Arc<dyn Shelf>>,
     /// Held while the cache is brought into its budget.
@@ -102,8 +106,9 @@ impl Builds {
             host: Arc::clone(&parts.host),
             shim: parts.shim.clone(),
         };
+        let history = History::open(&parts.root, Arc::clone(&parts.events)).map_err(failed)?;
         let collecting = tokio::sync::Mutex::default();
-        Ok(Self { room: Arc::new(Room { parts, cache, runner, shelves: Vec::new(), collecting }) })
+        Ok(Self { room: Arc::new(Room { parts, cache, runner, history, shelves: Vec::new(), collecting }) })
     }
 
     /// Builds an image. The stream ends after [`BuildMessage::Image`] and its text, or after [`BuildMessage::Failed`];
@@ -111,9 +116,41 @@ impl Builds {
     pub fn build(&self, request: BuildRequest) -> impl Stream<Item = BuildMessage> + Send + 'static + use<> {
         let cancel = CancellationToken::new();
         let is_quiet = request.quiet;
-        let (teller, messages) = teller::channel(cancel.clone().drop_guard(), is_quiet);
-        tokio::spawn(solve::drive(Arc::clone(&self.room), request, teller, cancel));
+        let recorder = self.room.history.begin(history::new_id(), &request, jiff::Timestamp::now());
+        let (teller, messages) = teller::channel(cancel.clone().drop_guard(), is_quiet, recorder.clone());
+        tokio::spawn(solve::drive(Arc::clone(&self.room), request, teller, recorder, cancel));
         messages
+    }
+
+    /// The builds that run and the last that ran, newest first.
+    pub fn history(&self) -> Vec<BuildEntry> {
+        self.room.history.list()
+    }
+
+    /// One of them, by its ID or the beginning of it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn past(&self, id: &str) -> Result<BuildEntry, EngineError> {
+        self.room.history.get(id)
+    }
+
+    /// What a build said: the end of it, where that is much.
+    ///
+    /// # Errors
+    /// `NotFound`; the disk's refusal.
+    pub async fn log(&self, id: &str) -> Result<Vec<u8>, EngineError> {
+        let (room, id) = (Arc::clone(&self.room), id.to_owned());
+        blocking(move || room.history.log(&id)).await
+    }
+
+    /// Forgets a build that has ended; its image stays.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while it runs.
+    pub async fn forget(&self, id: &str) -> Result<(), EngineError> {
+        let (room, id) = (Arc::clone(&self.room), id.to_owned());
+        blocking(move || room.history.forget(&id)).await
     }
 
     /// Drops cache records and frees the layers that only they held.
@@ -139,9 +176,13 @@ impl Builds {
 }
 
 impl Room {
-    /// After a build: the cache goes back into its budget, without anyone waiting for it.
-    fn settle(self: Arc<Self>) {
+    /// After a build: it is written down, and the cache goes back into its budget, without anyone waiting for it.
+    fn settle(self: Arc<Self>, recorder: Recorder) {
         tokio::spawn(async move {
+            let saved = tokio::task::spawn_blocking(move || recorder.save()).await;
+            if let Err(error) = saved {
+                tracing::warn!(%error, "a build is not remembered");
+            }
             // One at a time; who comes meanwhile is seen to by the next.
             let Ok(_turn) = self.collecting.try_lock() else { return };
             let room = Arc::clone(&self);

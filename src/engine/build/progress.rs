@@ -81,6 +81,11 @@ impl BuildFailure {
         Self { kind: ErrorKind::Unavailable, message: "the build was cancelled".to_owned(), code: None }
     }
 
+    /// Whether it ended because nobody wanted it any more.
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self == Self::cancelled()
+    }
+
     fn record(&self) -> Value {
         let mut detail = json!({ "message": self.message });
         if let (Some(code), Some(detail)) = (self.code, detail.as_object_mut()) {

@@ -13,7 +13,8 @@ use super::base::Bases;
 use super::cache::Cache;
 use super::context::Context;
 use super::graph::{Base, Graph};
-use super::plan::{BuildFacts, PlanError};
+use super::history::Recorder;
+use super::plan::{BuildFacts, EPOCH, PlanError};
 use super::progress::{BuildFailure, BuildMessage};
 use super::remote;
 use super::request::{BuildContext, BuildRequest};
@@ -148,11 +149,17 @@ pub(super) fn one_line(instruction: &Instruction) -> String {
 }
 
 /// Carries out `request`, telling all of it.
-pub(super) async fn drive(room: Arc<Room>, request: BuildRequest, teller: Teller, cancel: CancellationToken) {
+pub(super) async fn drive(
+    room: Arc<Room>,
+    request: BuildRequest,
+    teller: Teller,
+    recorder: Recorder,
+    cancel: CancellationToken,
+) {
     let is_quiet = request.quiet;
     let outcome = solve(Arc::clone(&room), request, &teller, cancel).await;
-    room.settle();
     teller.flush();
+    recorder.end(outcome.as_ref().err());
     match outcome {
         Ok(Built { id, tags }) => {
             teller.tell(BuildMessage::Image(id.clone()));
@@ -168,6 +175,7 @@ pub(super) async fn drive(room: Arc<Room>, request: BuildRequest, teller: Teller
         }
         Err(failure) => teller.tell(BuildMessage::Failed(failure)),
     }
+    room.settle(recorder);
 }
 
 struct Built {
@@ -303,8 +311,13 @@ fn random_id() -> Result<String, BuildFailure> {
 
 fn facts(parsed: &Parsed, build_args: &BTreeMap<String, Option<String>>) -> Result<BuildFacts, BuildFailure> {
     let given = build_args.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
-    let mut facts =
-        BuildFacts { escape: parsed.file.escape, build_args: given.collect(), global_args: platform_args() };
+    let mut facts = BuildFacts {
+        escape: parsed.file.escape,
+        build_args: given.collect(),
+        global_args: platform_args(),
+        epoch: None,
+    };
+    facts.read_epoch().map_err(invalid)?;
     for instruction in parsed.file.preamble() {
         facts.declare_global(instruction).map_err(invalid)?;
     }
@@ -345,7 +358,10 @@ fn unused_args(parsed: &Parsed, given: &BTreeMap<String, Option<String>>) -> Vec
     };
     let proxies: Vec<&String> = facts.proxies().map(|(name, _)| name).collect();
     let is_unused = |name: &&String| {
-        !declared.contains(&name.as_str()) && !proxies.contains(name) && !name.starts_with("BUILDKIT_")
+        !declared.contains(&name.as_str())
+            && !proxies.contains(name)
+            && !name.starts_with("BUILDKIT_")
+            && name.as_str() != EPOCH
     };
     given.keys().filter(is_unused).cloned().collect()
 }
@@ -415,6 +431,9 @@ async fn export(
     if !labels.is_empty() {
         config.config.labels.get_or_insert_default().extend(labels);
     }
+    if let Some(epoch) = build.facts.epoch {
+        date(&mut config, epoch);
+    }
     if config.created.is_none() {
         config.created = Some(Timestamp::now().to_string());
     }
@@ -428,4 +447,15 @@ async fn export(
     }
     build.teller.tell(BuildMessage::Vertex(vertex));
     Ok(Built { id: image?.id.to_string(), tags: names })
+}
+
+/// Dates the image, and every step of its history that is younger, the base's ones too.
+fn date(config: &mut ImageConfig, epoch: Timestamp) {
+    for step in &mut config.history {
+        let is_older = step.created.as_ref().and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at <= epoch);
+        if !is_older {
+            step.created = Some(epoch.to_string());
+        }
+    }
+    config.created = Some(epoch.to_string());
 }

@@ -13,6 +13,7 @@ use futures_util::Stream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::DropGuard;
 
+use super::history::Recorder;
 use super::progress::BuildMessage;
 
 /// So many messages may wait for a slow client before a step's output is no longer read.
@@ -30,6 +31,7 @@ struct Shared {
     queue: Arc<Queue>,
     order: Mutex<Order>,
     is_quiet: bool,
+    recorder: Recorder,
 }
 
 #[derive(Debug, Default)]
@@ -45,17 +47,23 @@ pub(super) struct Messages {
     _cancels: DropGuard,
 }
 
-/// A sending end and the stream it feeds; dropping the stream triggers `cancels`. A quiet one has no text of steps.
-pub(super) fn channel(cancels: DropGuard, is_quiet: bool) -> (Teller, Messages) {
+/// A sending end and the stream it feeds; dropping the stream triggers `cancels`. A quiet one has no text of steps, but
+/// `recorder` hears it all.
+pub(super) fn channel(cancels: DropGuard, is_quiet: bool, recorder: Recorder) -> (Teller, Messages) {
     let (messages, receiver) = mpsc::unbounded_channel();
     let queue = Arc::new(Queue::default());
-    let shared = Shared { messages, queue: Arc::clone(&queue), order: Mutex::default(), is_quiet };
+    let shared = Shared { messages, queue: Arc::clone(&queue), order: Mutex::default(), is_quiet, recorder };
     (Teller { shared: Arc::new(shared) }, Messages { receiver, queue, _cancels: cancels })
 }
 
 impl Teller {
     /// Sends a message that may go out at once.
     pub(super) fn tell(&self, message: BuildMessage) {
+        self.shared.recorder.note(&message);
+        self.send(message);
+    }
+
+    fn send(&self, message: BuildMessage) {
         self.shared.queue.length.fetch_add(1, Ordering::Relaxed);
         // Nobody listening means that the build is being cancelled.
         let _ = self.shared.messages.send(message);
@@ -63,29 +71,30 @@ impl Teller {
 
     /// Sends classic text or pull progress of the step `step` (from 0, in the order of the Dockerfile) when it is its turn.
     pub(super) fn tell_in_order(&self, step: usize, message: BuildMessage) {
-        if self.shared.is_quiet {
-            return;
-        }
         // Sent under the lock: the order of sending is what it protects, and sending never waits.
         let mut order = self.shared.order.lock().unwrap_or_else(PoisonError::into_inner);
-        for message in order.take(step, message) {
-            self.tell(message);
-        }
+        self.pass(order.take(step, message));
     }
 
     /// Says that nothing more comes from the step `step`.
     pub(super) fn end_of(&self, step: usize) {
         let mut order = self.shared.order.lock().unwrap_or_else(PoisonError::into_inner);
-        for message in order.end(step) {
-            self.tell(message);
-        }
+        self.pass(order.end(step));
     }
 
     /// Sends what still waits for its turn, at the end of a build that failed.
     pub(super) fn flush(&self) {
         let mut order = self.shared.order.lock().unwrap_or_else(PoisonError::into_inner);
-        for message in order.flush() {
-            self.tell(message);
+        self.pass(order.flush());
+    }
+
+    /// What the steps say, in order.
+    fn pass(&self, messages: Vec<BuildMessage>) {
+        for message in messages {
+            self.shared.recorder.note(&message);
+            if !self.shared.is_quiet {
+                self.send(message);
+            }
         }
     }
 

@@ -186,6 +186,7 @@ pub const BUILDS: &[Action] = &[
             let finished = model.builds.selected().filter(|b| b.outcome != Outcome::Running).map(|b| b.id.clone());
             if let Some(id) = finished {
                 model.builds.remove(&id);
+                return vec![Effect::ForgetBuild(id)];
             }
             Vec::new()
         },

@@ -41,6 +41,7 @@ pub struct Runner {
     logs: Option<(LogWant, Task)>,
     wants: Wants,
     detail: Option<Task>,
+    builds: Option<Task>,
     shells: super::shell::Sessions,
     builders: super::workbench::Builders,
     _watch: Task,
@@ -58,6 +59,7 @@ impl Runner {
             logs: None,
             wants: Wants::default(),
             detail: None,
+            builds: None,
             shells: super::shell::Sessions::default(),
             builders: super::workbench::Builders::default(),
             _watch: watch,
@@ -96,6 +98,12 @@ impl Runner {
             }
             Effect::Shell(effect) => self.shells.carry_out(effect, &client, &events),
             Effect::Workbench(effect) => self.builders.carry_out(effect, &client, &events),
+            Effect::ForgetBuild(id) => {
+                tokio::spawn(async move {
+                    // Gone already is as good; another host never had it.
+                    let _ = client.forget_build(&id).await;
+                });
+            }
             Effect::Copy(_) | Effect::Repaint | Effect::Quit => {}
         }
     }
@@ -124,6 +132,9 @@ impl Runner {
                 .clone()
                 .map(|key| Task::spawn(streams::detail(self.client.clone(), key, self.events.clone())));
         }
+        if wants.builds != self.wants.builds {
+            self.builds = wants.builds.then(|| Task::spawn(streams::builds(self.client.clone(), self.events.clone())));
+        }
         self.wants = wants;
     }
 }
@@ -147,6 +158,7 @@ async fn refresh_one(client: &Docker, refresh: Refresh) -> Result<Listing, Error
         }
         Refresh::Volumes => Ok(Listing::Volumes(client.list_volumes(None).await?.volumes.unwrap_or_default())),
         Refresh::Networks => Ok(Listing::Networks(client.list_networks(None).await?)),
+        Refresh::Builds => Ok(Listing::Builds(client.builds().await?)),
         Refresh::Usage => Ok(Listing::Usage(usage(client).await?)),
     }
 }
@@ -217,10 +229,11 @@ async fn read_all(client: &Docker, events: &UnboundedSender<Event>) -> Result<()
         read(Refresh::Images),
         read(Refresh::Volumes),
         read(Refresh::Networks),
+        read(Refresh::Builds),
         facts
     );
     // One list that an engine cannot give must not keep the others from the screen.
-    let results = [results.0, results.1, results.2, results.3, results.4];
+    let results = [results.0, results.1, results.2, results.3, results.4, results.5];
     match results.into_iter().find(|result| matches!(result, Err(error) if error.is_disconnected())) {
         Some(error) => error,
         None => Ok(()),

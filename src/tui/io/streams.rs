@@ -271,3 +271,18 @@ mod tests {
         assert_eq!(kept, [false, false, false, true, true]);
     }
 }
+
+/// How often the steps of running builds are asked for.
+const BUILDS_EVERY: std::time::Duration = std::time::Duration::from_millis(300);
+
+/// Tells how running builds get on, until it is dropped.
+pub(super) async fn builds(client: Docker, events: UnboundedSender<Event>) {
+    loop {
+        tokio::time::sleep(BUILDS_EVERY).await;
+        if let Ok(listing) = super::refresh_one(&client, super::Refresh::Builds).await
+            && events.send(Event::Listed(listing)).is_err()
+        {
+            return;
+        }
+    }
+}

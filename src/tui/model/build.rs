@@ -1,6 +1,7 @@
 //! A build as the list shows it. The workbench makes these rows and keeps them current.
 
 use super::table::{Item, Order};
+use crate::buildkit::{BuildEntry, BuildState, BuildStepState};
 use jiff::Timestamp;
 
 /// How a build stands.
@@ -29,6 +30,8 @@ pub struct Step {
     pub name: String,
     pub state: StepState,
     pub millis: u64,
+    /// Why its result was not taken from the cache.
+    pub why: Option<String>,
 }
 
 /// One build, running or past.
@@ -45,6 +48,37 @@ pub struct Build {
 }
 
 impl Build {
+    /// The row of a build that our engine tells of.
+    pub fn from_engine(entry: BuildEntry, now: Timestamp) -> Self {
+        let steps = entry.steps.iter().map(|step| Step {
+            name: step.name.clone(),
+            state: match step.state {
+                BuildStepState::Waiting => StepState::Waiting,
+                BuildStepState::Running => StepState::Running,
+                BuildStepState::Cached => StepState::Cached,
+                BuildStepState::Done => StepState::Done,
+                BuildStepState::Failed => StepState::Failed,
+                BuildStepState::Cancelled => StepState::Cancelled,
+            },
+            millis: step.millis,
+            why: step.why.clone(),
+        });
+        Self {
+            steps: steps.collect(),
+            tag: entry.name().to_owned(),
+            started: entry.started,
+            millis: entry.millis(now),
+            outcome: match entry.state {
+                BuildState::Running => Outcome::Running,
+                BuildState::Succeeded => Outcome::Succeeded,
+                BuildState::Failed => Outcome::Failed(entry.error.unwrap_or_default()),
+                BuildState::Cancelled => Outcome::Cancelled,
+            },
+            id: entry.id,
+            context: entry.context,
+        }
+    }
+
     /// Steps whose result is there.
     pub fn finished(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.state, StepState::Done | StepState::Cached)).count()

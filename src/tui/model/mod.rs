@@ -127,6 +127,8 @@ pub struct Model {
     pub volumes: Table<Volume>,
     pub networks: Table<Network>,
     pub builds: Table<Build>,
+    /// Whether the engine tells of builds, so that the screen's own need not be added.
+    pub knows_builds: bool,
     pub build_cache: Option<u64>,
     /// A container that was just made: the cursor goes to it when it is listed.
     pub expected: Option<String>,
@@ -183,6 +185,7 @@ impl Model {
             volumes: Table::new(VOLUME_ORDERS),
             networks: Table::new(NETWORK_ORDERS),
             builds: Table::new(BUILD_ORDERS),
+            knows_builds: false,
             build_cache: None,
             expected: None,
             arranged: Timestamp::UNIX_EPOCH,

@@ -335,6 +335,9 @@ fn build(build: &super::super::model::build::Build) -> Doc {
             piece(Role::Dim, format!("{took:>7}  ")),
             piece(Role::Text, text::clean(&step.name)),
         ]);
+        if let Some(why) = &step.why {
+            doc.line(vec![piece(Role::Warn, format!("{:19}{}", "", text::clean(why)))]);
+        }
     }
     doc
 }

@@ -3,6 +3,7 @@
 use super::super::event::Listing;
 use super::super::job::Target;
 use super::super::model::Model;
+use super::super::model::build::Build;
 use super::super::model::container::{Container, State};
 use super::super::model::objects::{Image, Network, Volume};
 use super::super::model::stats::Sample;
@@ -17,7 +18,7 @@ const MANY: usize = 12;
 /// Reads again what the events say has changed, and only that.
 pub(super) fn happened(model: &mut Model, messages: Vec<docker::EventMessage>) -> Vec<Effect> {
     let mut containers = BTreeSet::new();
-    let (mut images, mut volumes, mut networks) = (false, false, false);
+    let (mut images, mut volumes, mut networks, mut builds) = (false, false, false, false);
     for message in messages {
         let actor = message.actor.unwrap_or_default();
         let id = actor.id.unwrap_or_default();
@@ -47,6 +48,7 @@ pub(super) fn happened(model: &mut Model, messages: Vec<docker::EventMessage>) -
             }
             Some(Kind::IMAGE) => images = true,
             Some(Kind::VOLUME) => volumes = true,
+            Some(Kind::BUILDER) => builds = true,
             Some(Kind::NETWORK) => {
                 networks = true;
                 // A container that joined or left shows it in its own row.
@@ -61,7 +63,13 @@ pub(super) fn happened(model: &mut Model, messages: Vec<docker::EventMessage>) -
         1..=MANY => effects.push(Effect::Refresh(Refresh::SomeContainers(containers.iter().cloned().collect()))),
         _ => effects.push(Effect::Refresh(Refresh::Containers)),
     }
-    for (changed, refresh) in [(images, Refresh::Images), (volumes, Refresh::Volumes), (networks, Refresh::Networks)] {
+    let changes = [
+        (images, Refresh::Images),
+        (volumes, Refresh::Volumes),
+        (networks, Refresh::Networks),
+        (builds && model.knows_builds, Refresh::Builds),
+    ];
+    for (changed, refresh) in changes {
         if changed {
             effects.push(Effect::Refresh(refresh));
         }
@@ -110,6 +118,12 @@ pub(super) fn listed(model: &mut Model, listing: Listing) {
         }
         Listing::Networks(networks) => {
             model.networks.set(networks.into_iter().map(Network::from_engine).collect());
+        }
+        Listing::Builds(found) => {
+            // An engine that tells of builds tells of ours too.
+            model.knows_builds = true;
+            let now = model.now;
+            model.builds.set(found.into_iter().map(|entry| Build::from_engine(entry, now)).collect());
         }
         Listing::Usage(usage) => {
             for (name, size, _) in &usage.volumes {

@@ -11,6 +11,7 @@ use super::actions::containers_begin as begin;
 use super::effect::{Effect, Refresh, Wants};
 use super::event::{Event, Link};
 use super::job::{Failure, Job, Report, WorkId};
+use super::model::build::Outcome;
 use super::model::detail::{DetailKey, Subject, Tab};
 use super::model::log::LogWant;
 use super::model::overlay::Overlay;
@@ -101,7 +102,7 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
 /// Which streams should be open for this model.
 pub fn wants(model: &Model) -> Wants {
     if model.link == Link::Connecting || matches!(model.link, Link::Down { .. }) || model.screen != Screen::Main {
-        return Wants { stats: Default::default(), logs: log_want(model), detail: None };
+        return Wants { stats: Default::default(), logs: log_want(model), detail: None, builds: false };
     }
     let subject = model.subject();
     let detail = model.tab().and_then(|tab| {
@@ -114,7 +115,8 @@ pub fn wants(model: &Model) -> Wants {
             version: model.version,
         })
     });
-    Wants { stats: model.measured(), logs: log_want(model), detail }
+    let builds = model.knows_builds && model.builds.items().iter().any(|build| build.outcome == Outcome::Running);
+    Wants { stats: model.measured(), logs: log_want(model), detail, builds }
 }
 
 fn log_want(model: &Model) -> Option<LogWant> {

@@ -113,7 +113,8 @@ pub fn update(model: &mut Model, event: WorkbenchEvent) -> Vec<Effect> {
 /// After each batch: the screen may have changed size, and the row in the list of builds is brought up to date.
 pub fn settle(model: &mut Model) -> Vec<Effect> {
     model.workbench.tick(model.now);
-    if let Some(build) = model.workbench.build() {
+    // Our own engine tells of all builds, this one too.
+    if let Some(build) = model.workbench.build().filter(|_| !model.knows_builds) {
         let folder = model.workbench.document().map(|document| document.folder().display().to_string());
         let row = build_row(build, folder.unwrap_or_default(), model.now);
         if model.builds.get(&row.id) != Some(&row) {
@@ -146,6 +147,7 @@ fn build_row(build: &Build, context: String, now: jiff::Timestamp) -> row::Build
             StepState::Cancelled => row::StepState::Cancelled,
         },
         millis: millis(step.took(now).unwrap_or_default()),
+        why: step.why.clone(),
     });
     row::Build {
         id: format!("build-{}", build.number),

@@ -69,6 +69,8 @@ pub struct Step {
     pub state: StepState,
     /// Its parts under way, such as a pull's layers, in the order they began.
     pub parts: Vec<VertexStatus>,
+    /// Why its result was not taken from the cache.
+    pub why: Option<String>,
     /// What it printed.
     pub log: StepLog,
     /// What its layer adds to the image, in bytes; known when the build is done.
@@ -86,6 +88,7 @@ impl Step {
             lines: vertex.lines,
             state: StepState::of(vertex),
             parts: Vec::new(),
+            why: None,
             log: StepLog::default(),
             size: None,
         }
@@ -226,6 +229,9 @@ impl Steps {
 
     fn apply_status(&mut self, status: &VertexStatus) {
         let Some(step) = self.step_mut(&status.vertex) else { return };
+        if let Some(why) = status.miss() {
+            step.why = Some(why.to_owned());
+        }
         match step.parts.iter_mut().find(|part| part.id == status.id) {
             Some(part) => *part = status.clone(),
             None => step.parts.push(status.clone()),

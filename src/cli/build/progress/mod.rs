@@ -14,6 +14,7 @@ use self::live::Live;
 use self::plain::Plain;
 pub use self::plain::clock;
 pub use self::steps::{Step, Steps};
+use super::explain::Explanation;
 use super::flags::ProgressMode;
 use crate::buildkit::TraceUpdate;
 
@@ -21,6 +22,8 @@ use crate::buildkit::TraceUpdate;
 pub struct Display {
     /// What was told so far.
     pub steps: Steps,
+    /// What the cache had, and why not.
+    pub explanation: Explanation,
     kind: Kind,
 }
 
@@ -53,7 +56,7 @@ impl Display {
             ProgressMode::Auto if is_terminal => live(),
             ProgressMode::Auto | ProgressMode::Plain => Kind::Plain(Plain::new(io::stderr(), Instant::now())),
         };
-        Ok(Self { steps: Steps::default(), kind })
+        Ok(Self { steps: Steps::default(), explanation: Explanation::default(), kind })
     }
 
     /// Whether people read it, who are told about warnings and failures in words.
@@ -69,6 +72,7 @@ impl Display {
         if let Kind::Raw(out) = &mut self.kind {
             writeln!(out, "{}", raw::line(&update))?;
         }
+        self.explanation.take(&update);
         let news = self.steps.apply(update);
         match &mut self.kind {
             Kind::Plain(plain) => plain.tell(news, &self.steps, Instant::now()),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::PlanError;
 use super::words::expanded;
 use crate::dockerfile::expand::Escape;
@@ -16,9 +18,23 @@ pub(in crate::engine::build) struct BuildFacts {
     pub build_args: BTreeMap<String, String>,
     /// ARGs before the first FROM, with their values, and the platform's.
     pub global_args: BTreeMap<String, String>,
+    /// SOURCE_DATE_EPOCH: what the build makes is made then, and no file of it is younger.
+    pub epoch: Option<Timestamp>,
 }
 
+/// The build argument that makes a build reproducible (reproducible-builds.org).
+pub(in crate::engine::build) const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 impl BuildFacts {
+    /// Reads SOURCE_DATE_EPOCH from the build arguments; an empty one counts as none.
+    pub(in crate::engine::build) fn read_epoch(&mut self) -> Result<(), PlanError> {
+        let Some(text) = self.build_args.get(EPOCH).filter(|text| !text.is_empty()) else { return Ok(()) };
+        let second = text.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
+        let refused = || PlanError::new(format!("invalid {EPOCH}: {text:?} is no number of seconds since 1970"));
+        self.epoch = Some(second.filter(|second| *second >= Timestamp::UNIX_EPOCH).ok_or_else(refused)?);
+        Ok(())
+    }
+
     /// The proxy settings among the build arguments.
     pub(in crate::engine::build) fn proxies(&self) -> impl Iterator<Item = (&String, &String)> {
         self.build_args.iter().filter(|(name, _)| PROXY_ARGS.contains(&name.as_str()))

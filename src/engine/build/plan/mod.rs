@@ -17,7 +17,7 @@ use bollard_stubs::models as docker;
 use crate::dockerfile::{Body, Command, Instruction};
 
 pub(super) use self::copy::{CopyStep, Source};
-pub(super) use self::facts::BuildFacts;
+pub(super) use self::facts::{BuildFacts, EPOCH};
 pub(super) use self::run::{RunStep, SCRIPTS};
 pub(super) use self::words::expanded;
 

@@ -4,6 +4,7 @@ use super::Work;
 use crate::dockerfile::Instruction;
 use crate::engine::build::cache::Key;
 use crate::engine::build::cache::{About, BaseImage, Missed};
+use crate::engine::build::plan::EPOCH;
 use crate::engine::build::solve::{Build, one_line};
 
 /// What stages on a stage inherit of it.
@@ -49,6 +50,14 @@ impl Work<'_> {
             index: self.position.index,
             text: self.position.text.clone(),
             base: self.result.lineage.base.clone(),
+        }
+    }
+
+    /// With what the outcome of every step that makes a layer depends on.
+    pub(super) fn dated(&self, key: Key) -> Key {
+        match self.build.facts.epoch {
+            Some(epoch) => key.with(EPOCH, epoch.as_second().to_string()),
+            None => key,
         }
     }
 

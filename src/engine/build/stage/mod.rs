@@ -6,6 +6,7 @@
 mod cached;
 mod config;
 mod copy;
+mod epoch;
 mod lineage;
 mod place;
 mod run;
@@ -174,7 +175,7 @@ impl<'a> Work<'a> {
             self.result.lineage.changed.get_or_insert_with(|| self.position.text.clone());
         }
         self.state = after;
-        let created = done.created.to_string();
+        let created = self.build.facts.epoch.unwrap_or(done.created).to_string();
         self.result.config.history.push(HistoryEntry {
             created: Some(created.clone()),
             created_by: Some(created_by),

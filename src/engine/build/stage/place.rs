@@ -61,6 +61,9 @@ impl Place {
         if std::fs::read_dir(&self.stack.upper).map_err(failed)?.next().is_none() {
             return Ok(None);
         }
+        if let Some(latest) = build.facts.epoch {
+            super::epoch::clamp(&self.stack.upper, latest).map_err(failed)?;
+        }
         let layer = build.images().layers().commit_tree(below, self.stack.upper.clone())?;
         Ok(Some(layer))
     }
@@ -70,6 +73,9 @@ impl Place {
         let failed = |error: std::io::Error| EngineError::system(format!("read a build step's changes: {error}"));
         if std::fs::read_dir(&self.stack.upper).map_err(failed)?.next().is_none() {
             return Ok(None);
+        }
+        if let Some(latest) = build.facts.epoch {
+            super::epoch::clamp(&self.stack.upper, latest).map_err(failed)?;
         }
         Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made)?))
     }

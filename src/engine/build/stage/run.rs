@@ -23,6 +23,7 @@ impl Work<'_> {
         if let Some((_, script)) = &step.script {
             key = key.with("script", script);
         }
+        let key = self.dated(key);
         if let Some(done) = self.cached(&key, teller) {
             return Ok(done);
         }

@@ -24,6 +24,7 @@ impl Work<'_> {
         teller: &mut StepTeller,
     ) -> Result<Done, BuildFailure> {
         let key = Key::new("workdir", created_by, self.result.top());
+        let key = self.dated(key);
         if let Some(done) = self.cached(&key, teller) {
             return Ok(done);
         }

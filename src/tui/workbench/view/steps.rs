@@ -58,12 +58,18 @@ fn step_line(step: &Step, now: Timestamp, columns: usize, has_sizes: bool, look:
     let (mark, role) = look.mark(&step.state);
     let size_columns = if has_sizes { SIZE_COLUMNS } else { 0 };
     let title_columns = columns.saturating_sub(3 + STATE_COLUMNS + size_columns + 1);
-    let title = text::left(&text::clean(&step.title), title_columns, look.glyphs.ellipsis);
+    let title = text::clean(&step.title);
+    let why = step.why.as_deref().map(|why| format!(" {} {}", look.glyphs.dot, text::clean(why)));
+    let why_columns = why.as_ref().map_or(0, |_| title_columns.saturating_sub(text::width(&title)));
+    let title = text::left(&title, title_columns - why_columns, look.glyphs.ellipsis);
     let title_role = match step.state {
         StepState::Waiting | StepState::Cancelled => Role::Dim,
         _ => Role::Text,
     };
     let mut spans = vec![look.span(format!(" {mark} "), role), look.span(title, title_role)];
+    if let Some(why) = why.filter(|_| why_columns > 0) {
+        spans.push(look.span(text::left(&why, why_columns, look.glyphs.ellipsis), Role::Warn));
+    }
     spans.extend(state_words(step, now, look));
     if has_sizes {
         let size = step.size.filter(|size| *size > 0).map(text::size).unwrap_or_default();
