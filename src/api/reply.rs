@@ -143,6 +143,13 @@ impl Reply {
             .with(SEC_WEBSOCKET_ACCEPT, accept)
     }
 
+    /// 101: the connection is of another protocol from here on.
+    pub fn switched_to(protocol: &'static str) -> Self {
+        Self::empty(StatusCode::SWITCHING_PROTOCOLS)
+            .with(CONNECTION, HeaderValue::from_static("Upgrade"))
+            .with(UPGRADE, HeaderValue::from_static(protocol))
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -88,7 +88,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     post("/build/prune",                    v(1, 31), Json, |call| reply(builds::prune(call))),
     post("/build/cancel",                   v(1, 39), Json, |call| reply(builds::cancel(call)))
         .note("501; close the build's connection to cancel it"),
-    post("/session",                        v(1, 31), Json, nobody).note(NO_SESSION),
+    post("/session",                        v(1, 31), Connection, |call| reply(builds::session(call)))
+        .note("Boxyard's own protocol (`Upgrade: boxyard-session`); for any other 404, so that clients fall back to `POST /build`"),
     post("/grpc",                           v(1, 39), Json, nobody).note(NO_SESSION),
 
     get("/networks",                        v(1, 24), Json, |call| reply(networks::list(call))),

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod history;
+pub mod session;
 
 pub use decode::{TraceError, decode, decode_aux};
 pub use encode::encode_aux;

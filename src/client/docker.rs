@@ -224,9 +224,18 @@ impl Docker {
 
     /// Sends a call that turns its connection into a stream both ways (HTTP 101).
     pub(super) async fn upgrade(&self, call: Call) -> Result<(TokioIo<Upgraded>, Option<Framing>), Error> {
+        self.upgrade_to("tcp", call).await
+    }
+
+    /// As [`Docker::upgrade`], to another protocol than Docker's own.
+    pub(super) async fn upgrade_to(
+        &self,
+        protocol: &'static str,
+        call: Call,
+    ) -> Result<(TokioIo<Upgraded>, Option<Framing>), Error> {
         let mut request = self.request(&call)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        request.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
+        request.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
         let Exchange { response, .. } = self.connections.send_on_new(request).await?;
         let response = refuse_errors(response).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -12,12 +12,14 @@
 //! | work on containers | [`Docker::create_container`], [`Docker::start_container`], [`Docker::attach_container`] |
 //! | work in them | [`Docker::create_exec`], [`Docker::start_exec`] |
 //! | get and make images | [`Docker::create_image`], [`Docker::build`], [`Docker::build_image`], [`Docker::image_from_host`] |
+//! | give a build what only we have | [`Docker::build_session`] |
 //!
 //! A call that may be repeated without harm (GET, HEAD) is sent again once when the connection breaks under it; any other
 //! only when nothing of it was sent.
 
 mod build;
 pub mod build_context;
+pub mod build_session;
 mod connection;
 mod container;
 mod context;

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard_stubs::models as docker;
 use futures_util::{Stream, StreamExt, stream};
+use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
 use crate::api::call::Call;
+use crate::api::problem::page_not_found;
 use crate::api::query::Query;
 use crate::api::reply::{Json, Reply};
+use crate::engine::build::session_protocol::{ID_HEADER, PROTOCOL};
 use crate::engine::build::{BuildContext, BuildMessage, BuildRequest, PruneRequest};
 use crate::engine::{EngineError, ErrorKind};
 
@@ -65,6 +68,8 @@ fn request(
     request.pull = query.flag("pull");
     request.quiet = query.flag("q");
     request.platform = query.owned("platform");
+    request.session = query.owned("session");
+    request.allow = query.json("allow")?.unwrap_or_default();
     request.auth = auth;
     request.run = docker::HostConfig {
         network_mode: query.owned("networkmode"),
@@ -123,6 +128,26 @@ async fn tell(
         Telling::Trace => message.trace(),
     };
     Ok(Reply::lines(stream::iter(first).chain(messages).filter_map(move |message| std::future::ready(record(message)))))
+}
+
+/// Takes the connection over as a session of our own protocol; BuildKit's (h2c) has no page here.
+pub async fn session(mut call: Call) -> Result<Reply, EngineError> {
+    let is_ours = call.header("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case(PROTOCOL));
+    let (Some(upgrade), true) = (call.take_upgrade(), is_ours) else { return Err(page_not_found()) };
+    let id = call.header(ID_HEADER).map(str::to_owned);
+    let id = id.ok_or_else(|| EngineError::invalid(format!("a build session needs a name: {ID_HEADER} is missing")))?;
+    let sessions = call.engine().builds().sessions().clone();
+    tokio::spawn(async move {
+        let served = match upgrade.await {
+            Ok(connection) => sessions.serve(&id, TokioIo::new(connection)),
+            Err(error) => return tracing::debug!(%error, "the client left before its session was opened"),
+        };
+        match served {
+            Ok(serving) => serving.await,
+            Err(error) => tracing::warn!(%error, "a build session was turned away"),
+        }
+    });
+    Ok(Reply::switched_to(PROTOCOL))
 }
 
 pub async fn prune(call: Call) -> Result<Json<docker::BuildPruneResponse>, EngineError> {

@@ -29,6 +29,7 @@ pub fn ask(flags: &Build) -> anyhow::Result<BuildCall> {
         .add("platform", flags.platform.first().cloned().unwrap_or_default())
         .json("buildargs", &arguments(&flags.build_arg, |name| env::var(name).ok()))
         .json("labels", &labels(&flags.label))
+        .json("allow", &flags.allow)
         .add("networkmode", flags.network.clone().unwrap_or_default())
         .add("cgroupparent", flags.cgroup_parent.clone().unwrap_or_default())
         .add("cpusetcpus", flags.cpuset_cpus.clone().unwrap_or_default())

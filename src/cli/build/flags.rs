@@ -122,7 +122,7 @@ pub struct Build {
     /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=VAR]
     #[arg(long, help_heading = "What steps see")]
     pub secret: Vec<String>,
-    /// An ssh agent for RUN --mount=type=ssh: default, or ID[=SOCKET|KEY,...]
+    /// An ssh agent for RUN --mount=type=ssh: default, or ID[=SOCKET]
     #[arg(long, help_heading = "What steps see")]
     pub ssh: Vec<String>,
     /// More files by name for FROM and --from: NAME=DIR|URL|docker-image://IMAGE|oci-layout://DIR
@@ -213,6 +213,10 @@ impl Build {
         if let Some(attest) = self.attest.iter().find(|attest| !attest.split(',').any(|it| it == "disabled=true")) {
             anyhow::bail!("--attest {attest} is not supported: no attestation is made");
         }
+        let rights = ["network.host", "security.insecure"];
+        if let Some(right) = self.allow.iter().find(|right| !rights.contains(&right.as_str())) {
+            anyhow::bail!("--allow {right} is not supported: {} can be allowed", rights.join(" and "));
+        }
         if let [first, _, ..] = self.platform.as_slice() {
             anyhow::bail!(
                 "--platform {}: one platform at a time; build each with a --platform of its own, like --platform {first}",
@@ -253,10 +257,7 @@ impl Build {
             ("--metadata-file", self.metadata_file.is_some()),
             ("--check", self.check),
             ("--call", self.call != Method::Build),
-            ("--secret", !self.secret.is_empty()),
-            ("--ssh", !self.ssh.is_empty()),
             ("--build-context", !self.build_context.is_empty()),
-            ("--allow", !self.allow.is_empty()),
         ];
         match flags.into_iter().find(|(_, is_given)| *is_given) {
             Some((flag, _)) => anyhow::bail!("{flag} is not supported yet"),
@@ -303,6 +304,7 @@ mod tests {
             ("--attest type=sbom .", "--attest type=sbom"),
             ("--platform linux/amd64,linux/arm64 .", "--platform linux/amd64,linux/arm64"),
             ("--rm=false .", "--rm=false"),
+            ("--allow device .", "--allow device"),
         ] {
             assert!(refused(line).unwrap_err().starts_with(name), "{line}");
         }

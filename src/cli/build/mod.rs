@@ -1,7 +1,8 @@
 //! `build`: a Dockerfile and its files become an image, or whatever else is asked for.
 //!
 //! `flags` is what can be typed, `context` where the files come from, `ask` the request, `progress` how it is shown while
-//! it runs, `report` what is said in the end. A host that is not Boxyard's engine is asked in the classic way (`classic`).
+//! it runs, `session` what it may ask us for
+//! meanwhile, `report` what is said in the end. A host that is not Boxyard's engine is asked in the classic way (`classic`).
 
 mod ask;
 mod classic;
@@ -10,6 +11,7 @@ mod explain;
 mod flags;
 mod progress;
 mod report;
+mod session;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     flags.refuse_unsupported()?;
     let mut display = Display::new(flags.progress, flags.quiet)?;
     let mut call = ask::ask(flags)?;
+    let providers = session::providers(flags)?;
     let context = Context::find(&flags.path, flags.file.as_deref())?;
     let text = context.text()?;
     context.attach(&mut call, text.as_ref()).await?;
@@ -56,6 +59,8 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
         return classic::build(docker, flags, call).await;
     }
     call.add("version", "2");
+    let session = session::open(docker, providers).await?;
+    call.add("session", session.as_ref().map(|session| session.id()).unwrap_or_default());
     let ended = follow(docker.build(call), &mut display).await;
     // Nobody reads standard error: nobody misses the rest.
     let _ = display.finish();

@@ -99,6 +99,8 @@ fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, Pl
 fn sources(file: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     for instruction in file.stage_instructions(stage) {
+        let mounted = instruction.flags_named("mount").filter_map(|flag| from_of_mount(flag.value.as_deref()?));
+        found.extend(mounted.filter_map(|from| stage_before(file, &from, stage.index)));
         let Some(from) = instruction.flag("from") else { continue };
         if from.contains('$') {
             found.extend(0..stage.index);
@@ -107,6 +109,12 @@ fn sources(file: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
         }
     }
     found
+}
+
+/// The `from` of a `--mount`, which holds no variables; the rest of it may.
+fn from_of_mount(value: &str) -> Option<String> {
+    let fields = value.split(',').filter_map(|field| field.trim_matches('"').split_once('='));
+    fields.filter(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, from)| from.to_owned()).last()
 }
 
 #[cfg(test)]
@@ -134,6 +142,13 @@ mod tests {
             graph(text, None).unwrap(),
             [(0, image("debian:12")), (2, image("golang")), (3, Base::Scratch), (4, Base::Stage(0))]
         );
+    }
+
+    #[test]
+    fn stages_that_are_only_mounted_are_built() {
+        let text = "FROM a AS tools\nFROM b AS unused\nFROM c\nRUN --mount=from=tools,target=$x --mount=type=cache,from=d,target=/d x\n";
+        let built: Vec<usize> = graph(text, None).unwrap().into_iter().map(|(index, _)| index).collect();
+        assert_eq!(built, [0, 2]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod copy;
 mod fetch;
 mod graph;
 mod history;
+mod mounts;
 mod owner;
 mod plan;
 mod ports;
@@ -19,6 +20,7 @@ mod progress;
 mod remote;
 mod request;
 mod run;
+mod session;
 mod solve;
 mod source;
 mod stage;
@@ -31,7 +33,11 @@ pub use cache::{Amount, Budget};
 pub use changes::with_changes;
 pub use progress::{BuildFailure, BuildMessage};
 pub use request::{BuildContext, BuildRequest};
+pub use session::{Session, Sessions};
 pub use usage::PruneRequest;
+
+/// What a session's connection is called; the API has no other way to `buildkit`.
+pub use crate::buildkit::session as session_protocol;
 
 use std::sync::Arc;
 
@@ -41,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::cache::{Cache, Shelf};
 use self::history::{History, Recorder};
+use self::mounts::CacheMounts;
 use self::run::Runner;
 use crate::buildkit::BuildEntry;
 use crate::engine::EngineError;
@@ -81,6 +88,8 @@ pub struct Builds {
 struct Room {
     parts: BuildParts,
     cache: Cache,
+    cache_mounts: CacheMounts,
+    sessions: Sessions,
     runner: Runner,
     history: History,
     /// Who keeps other things for later builds' sake.
@@ -100,6 +109,7 @@ impl Builds {
         run::end_orphans(&parts.instance, &parts.host).await.map_err(failed)?;
         let cache = Cache::open(&parts.root).map_err(failed)?;
         parts.images.add_users(Arc::new(cache.clone()));
+        let cache_mounts = CacheMounts::open(&parts.root).map_err(failed)?;
         let runner = Runner {
             instance: parts.instance.clone(),
             networks: Arc::clone(&parts.networks),
@@ -108,7 +118,9 @@ impl Builds {
         };
         let history = History::open(&parts.root, Arc::clone(&parts.events)).map_err(failed)?;
         let collecting = tokio::sync::Mutex::default();
-        Ok(Self { room: Arc::new(Room { parts, cache, runner, history, shelves: Vec::new(), collecting }) })
+        let shelves: Vec<Arc<dyn Shelf>> = vec![Arc::new(cache_mounts.clone())];
+        let sessions = Sessions::default();
+        Ok(Self { room: Arc::new(Room { parts, cache, cache_mounts, sessions, runner, history, shelves, collecting }) })
     }
 
     /// Builds an image. The stream ends after [`BuildMessage::Image`] and its text, or after [`BuildMessage::Failed`];
@@ -151,6 +163,11 @@ impl Builds {
     pub async fn forget(&self, id: &str) -> Result<(), EngineError> {
         let (room, id) = (Arc::clone(&self.room), id.to_owned());
         blocking(move || room.history.forget(&id)).await
+    }
+
+    /// The clients' sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.room.sessions
     }
 
     /// Drops cache records and frees the layers that only they held.

@@ -50,6 +50,10 @@ pub struct BuildRequest {
     pub platform: Option<String>,
     /// What RUN steps get: `networkmode`, `memory`, `cpu…`, `shmsize`, `ulimits`, `cgroupparent`, `extrahosts`.
     pub run: docker::HostConfig,
+    /// What RUN may ask for beyond a sandbox (`allow`): `network.host`, `security.insecure`.
+    pub allow: Vec<String>,
+    /// The client's session (`session`), through which secrets and the like are asked for.
+    pub session: Option<String>,
     /// Credentials for base images by registry host (the `X-Registry-Config` header).
     pub auth: HashMap<String, docker::AuthConfig>,
 }
@@ -70,6 +74,8 @@ impl BuildRequest {
             quiet: false,
             platform: None,
             run: docker::HostConfig::default(),
+            allow: Vec::new(),
+            session: None,
             auth: HashMap::new(),
         }
     }

@@ -16,13 +16,13 @@ use bollard_stubs::models as docker;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{RunStep, SCRIPTS};
+use super::plan::{RunNetwork, RunStep, SCRIPTS};
 use crate::engine::EngineError;
 use crate::engine::instance::Instance;
 use crate::engine::layer::OverlayStack;
 use crate::engine::network::files::{self, DnsSettings, HostResolver, Hosts, ResolverKind};
 use crate::engine::network::{Endpoint, EndpointRequest, NetworkMode, Networks};
-use crate::engine::oci::{MountPlan, NetNs, Peers, PlanInput, UserNs, plan};
+use crate::engine::oci::{EnvFrom, MountPlan, NetNs, Peers, PlanInput, UserNs, plan};
 use crate::engine::remap::Shift;
 use crate::engine::runtime::{Cgroups, HostFacts};
 use crate::engine::shim::{
@@ -52,8 +52,12 @@ pub(super) struct Runner {
 pub(super) struct Job<'a> {
     /// The command and what it sees.
     pub step: &'a RunStep,
-    /// Proxy settings, which are no part of the step.
-    pub proxies: BTreeMap<String, String>,
+    /// Variables that are no part of the step, and give way to its own: proxies, an agent's socket.
+    pub env: BTreeMap<String, String>,
+    /// Variables whose values are secret.
+    pub secret_env: Vec<EnvFrom>,
+    /// What is mounted beside a container's usual.
+    pub mounts: Vec<MountPlan>,
     /// Limits, network and hosts of the build.
     pub limits: &'a docker::HostConfig,
     /// The stage's layers (top first), and where changes go.
@@ -126,9 +130,10 @@ impl<'a> Sandbox<'a> {
     }
 
     async fn carry_out(&mut self, job: &Job<'_>, output: &mut impl Output) -> Result<Ended, EngineError> {
-        let mode = match job.step.network.as_deref() {
-            Some(mode) => NetworkMode::parse(mode),
-            None => NetworkMode::parse(job.limits.network_mode.as_deref().unwrap_or_default()),
+        let mode = match job.step.network {
+            RunNetwork::None => NetworkMode::None,
+            RunNetwork::Host => NetworkMode::Host,
+            RunNetwork::Default => NetworkMode::parse(job.limits.network_mode.as_deref().unwrap_or_default()),
         };
         let remap = self.runner.instance.remap();
         let (net, netns) = self.join_network(&mode, remap).await?;
@@ -136,9 +141,10 @@ impl<'a> Sandbox<'a> {
         if let Some((name, text)) = &job.step.script {
             mounts.push(self.script(name, text)?);
         }
-        let config = container_config(job.step, &job.proxies);
-        let limits = docker::HostConfig { network_mode: None, ..job.limits.clone() };
-        let plan = plan(&PlanInput {
+        let config = container_config(job.step, &job.env);
+        let privileged = Some(job.step.is_insecure);
+        let limits = docker::HostConfig { network_mode: None, privileged, ..job.limits.clone() };
+        let mut plan = plan(&PlanInput {
             id: &self.id,
             config: &config,
             host_config: &limits,
@@ -150,6 +156,9 @@ impl<'a> Sandbox<'a> {
             peers: Peers::default(),
             user: remap.map_or(UserNs::Host, |shift| UserNs::OfNetwork { uid: shift.uid.first, gid: shift.gid.first }),
         })?;
+        // In their own order: a cache may lie in a bind that lies in a cache.
+        plan.mounts.extend(job.mounts.iter().cloned());
+        plan.process.env_from = job.secret_env.clone();
         self.cgroup = Some(plan.cgroup.path.clone());
         let spec = ShimSpec {
             version: VERSION,
@@ -300,8 +309,8 @@ fn refused(action: &str, path: &Path, error: &io::Error) -> EngineError {
     EngineError::system(format!("{action} {}: {error}", path.display()))
 }
 
-fn container_config(step: &RunStep, proxies: &BTreeMap<String, String>) -> docker::ContainerConfig {
-    let mut env = proxies.clone();
+fn container_config(step: &RunStep, env: &BTreeMap<String, String>) -> docker::ContainerConfig {
+    let mut env = env.clone();
     env.extend(step.env.clone());
     docker::ContainerConfig {
         hostname: Some(HOSTNAME.to_owned()),

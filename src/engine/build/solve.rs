@@ -14,11 +14,13 @@ use super::cache::Cache;
 use super::context::Context;
 use super::graph::{Base, Graph};
 use super::history::Recorder;
+use super::mounts::CacheMounts;
 use super::plan::{BuildFacts, EPOCH, PlanError};
 use super::progress::{BuildFailure, BuildMessage};
 use super::remote;
 use super::request::{BuildContext, BuildRequest};
 use super::run::Runner;
+use super::session::Session;
 use super::stage::{StageResult, build_stage};
 use super::step::StepTeller;
 use super::teller::Teller;
@@ -56,6 +58,9 @@ pub(super) struct Build {
     pub platform: Option<String>,
     /// What RUN steps get.
     pub run: docker::HostConfig,
+    /// What RUN may ask for beyond a sandbox.
+    pub allow: Vec<String>,
+    session: Option<String>,
     teller: Teller,
     id: String,
     outcomes: HashMap<usize, Outcome>,
@@ -79,8 +84,21 @@ impl Build {
         &self.room.cache
     }
 
+    pub(super) fn cache_mounts(&self) -> &CacheMounts {
+        &self.room.cache_mounts
+    }
+
     pub(super) fn runner(&self) -> &Runner {
         &self.room.runner
+    }
+
+    /// The client's session; `None` where it has none.
+    pub(super) async fn session(&self) -> Result<Option<Session>, BuildFailure> {
+        let Some(id) = &self.session else { return Ok(None) };
+        tokio::select! {
+            session = self.room.sessions.session(id) => Ok(Some(session?)),
+            () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
+        }
     }
 
     /// Whether the stage is one that this build makes.
@@ -251,6 +269,8 @@ async fn solve(
         no_cache_filter: request.no_cache_filter,
         platform: request.platform,
         run: request.run,
+        allow: request.allow,
+        session: request.session,
         teller: teller.clone(),
         id: random_id()?,
         outcomes,

@@ -199,6 +199,7 @@ fn process_with(
     Ok(ProcessPlan {
         args,
         env: environment(config, host_config, host, tty)?,
+        env_from: Vec::new(),
         cwd: absolute(filled(config.working_dir.as_ref()).unwrap_or_else(|| "/".to_owned()))?,
         user: config.user.clone().unwrap_or_default(),
         additional_groups: host_config.group_add.clone().unwrap_or_default(),

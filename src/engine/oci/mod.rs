@@ -22,5 +22,5 @@ pub use launch::{
     RootPlan, Sharing, UserNs,
 };
 pub use limits::{CgroupPlan, DeviceAccess, DeviceKind, DeviceRule, DeviceThrottle, DeviceWeight, Limits};
-pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation};
-pub use process::{CapabilitySets, ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};
+pub use mount::{Access, MountFlags, MountKind, MountPlan, Propagation, Scratch};
+pub use process::{CapabilitySets, ConsoleSize, EnvFrom, ProcessPlan, Rlimit, SeccompPlan};

@@ -43,10 +43,27 @@ pub enum MountKind {
         /// File system options as text: `size=64m`, `mode=1777`, `uid=0`, `nr_inodes=1k`.
         options: Vec<String>,
     },
-    /// Image layers, read-only, topmost first; a build's `RUN --mount=from`.
+    /// Image layers, topmost first; a build's `RUN --mount=from`.
     Layers {
         /// The directories.
         lowers: Vec<PathBuf>,
+        /// A path inside to show instead, resolved so that links cannot lead out of it.
+        #[serde(default)]
+        subpath: Option<PathBuf>,
+        /// Where what is written goes; it can only be read without.
+        #[serde(default)]
+        scratch: Option<Scratch>,
+    },
+    /// A file of memory that holds what `source` held when the container was made; a build's secret.
+    Content {
+        /// A file of the host, which may be another process's descriptor.
+        source: PathBuf,
+        /// Permissions.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
     },
     /// `/proc` of the container's process id namespace.
     Proc,
@@ -67,6 +84,15 @@ pub enum MountKind {
     },
     /// The cgroup hierarchies, as this host has them.
     Cgroup,
+}
+
+/// Directories for what is written over layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scratch {
+    /// Where it goes.
+    pub upper: PathBuf,
+    /// Overlayfs's own work directory, beside `upper`.
+    pub work: PathBuf,
 }
 
 /// Who may write through a mount.

@@ -13,6 +13,8 @@ pub struct ProcessPlan {
     pub args: Vec<String>,
     /// `NAME=value`, whole; only `HOME` is added by the runtime, when missing.
     pub env: Vec<String>,
+    /// More variables, whose values no plan may hold; they win over `env`.
+    pub env_from: Vec<EnvFrom>,
     /// Absolute working directory; made if missing.
     pub cwd: String,
     /// `user[:group]`, names or numbers, as the person wrote it; looked up in the container's own files.
@@ -59,6 +61,15 @@ pub struct CapabilitySets {
     pub effective: CapSet,
     /// What it can pass to a file's inheritable ones.
     pub inheritable: CapSet,
+}
+
+/// A variable whose value is read when the process is made; a build's secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvFrom {
+    /// The variable.
+    pub name: String,
+    /// A file of the host that holds the value, which may be another process's descriptor.
+    pub source: std::path::PathBuf,
 }
 
 /// A terminal's size in characters.

@@ -15,7 +15,6 @@ use rustix::mount::{MountPropagationFlags, OpenTreeFlags, mount_change, open_tre
 
 use super::mounts::{attach, open_bind};
 use super::path::{ensure, leaf_for};
-use super::root;
 use super::step::During;
 use super::{Step, StepError};
 use crate::engine::layer::LayerError;
@@ -100,10 +99,7 @@ fn tree_of(plan: &MountPlan) -> Result<Option<OwnedFd>, StepError> {
         MountKind::Bind { source, subpath, recursive, .. } => {
             open_bind(source, subpath.as_deref(), *recursive, Propagation::Private)
         }
-        MountKind::Layers { lowers } => match lowers.as_slice() {
-            [only] => open_bind(only, None, false, Propagation::Private),
-            _ => root::overlay(lowers),
-        },
+        MountKind::Layers { lowers, scratch, .. } => super::mounts::open_layers(lowers, scratch.as_ref()),
         _ => return Ok(None),
     };
     match tree {

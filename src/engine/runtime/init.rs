@@ -37,10 +37,16 @@ impl Job<'_> {
 
 /// Sets this process up as the container's first, and becomes its program; failing, tells the parent and ends.
 pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk, mut trace: Trace) -> ! {
-    let Err(error) = match job.plan.namespaces.user {
-        UserNs::Host => set_up(job, stdio, talk, &mut trace),
-        _ => remap::set_up(job, stdio, talk, &mut trace),
+    let whole = process::with_read_variables(job.plan);
+    let set_up = |whole: Option<LaunchPlan>| {
+        let plan = whole.as_ref().unwrap_or(job.plan);
+        let job = &Job { plan, devices: job.devices, netns: job.netns, cgroups: job.cgroups };
+        match plan.namespaces.user {
+            UserNs::Host => set_up(job, stdio, talk, &mut trace),
+            _ => remap::set_up(job, stdio, talk, &mut trace),
+        }
     };
+    let Err(error) = whole.and_then(set_up);
     let _ = talk.send(&Message::Failed(error), None); // without a parent nobody wants to know
     exit_now(1)
 }

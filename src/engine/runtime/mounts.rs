@@ -2,7 +2,7 @@
 //! the container's. What is attached is held by descriptor throughout, so no path of the host is walked twice.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{CWD, OFlags};
@@ -13,7 +13,8 @@ use super::path::{Inside, Leaf, ensure, leaf_for};
 use super::remap;
 use super::step::During;
 use super::{Step, StepError, ground, root};
-use crate::engine::oci::{Access, LaunchPlan, MountFlags, MountKind, MountPlan, Propagation, Sharing};
+use crate::engine::layer::{OverlayStack, detached_root};
+use crate::engine::oci::{Access, LaunchPlan, MountFlags, MountKind, MountPlan, Propagation, Scratch, Sharing};
 use crate::engine::volume::copy::copy_up;
 use crate::sys::mount::{Change, mount_setattr};
 
@@ -30,6 +31,8 @@ enum Source {
     Tree(OwnedFd),
     /// The container's group in each hierarchy, by the name of its directory.
     Cgroups(Vec<(String, OwnedFd)>),
+    /// What a file held.
+    Content(Vec<u8>),
 }
 
 /// The opened sources of a plan's mounts, in their order.
@@ -76,7 +79,7 @@ impl Sources {
 pub(super) fn open_tree_of(mount: &MountPlan, plan: &LaunchPlan) -> Result<Option<OwnedFd>, StepError> {
     match open_source(mount, plan)? {
         Source::Tree(tree) => Ok(Some(tree)),
-        Source::None | Source::Cgroups(_) => Ok(None),
+        Source::None | Source::Cgroups(_) | Source::Content(_) => Ok(None),
     }
 }
 
@@ -86,12 +89,27 @@ fn open_source(mount: &MountPlan, plan: &LaunchPlan) -> Result<Source, StepError
             open_bind(source, subpath.as_deref(), *recursive, *propagation).map(Source::Tree)
         }
         MountKind::OfProcess { pid, path } => open_in_process(*pid, path).map(Source::Tree),
-        MountKind::Layers { lowers } => match lowers.as_slice() {
-            [only] => open_bind(only, None, false, Propagation::Private).map(Source::Tree),
-            _ => root::overlay(lowers).map(Source::Tree),
-        },
+        MountKind::Layers { lowers, scratch, .. } => open_layers(lowers, scratch.as_ref()).map(Source::Tree),
+        MountKind::Content { source, .. } => {
+            std::fs::read(source).map(Source::Content).during(Step::OpenSource, "what a mount holds")
+        }
         MountKind::Cgroup if plan.namespaces.cgroup == Sharing::Host => open_cgroups(plan).map(Source::Cgroups),
         _ => Ok(Source::None),
+    }
+}
+
+/// Layers as one tree, mounted nowhere.
+pub(super) fn open_layers(lowers: &[PathBuf], scratch: Option<&Scratch>) -> Result<OwnedFd, StepError> {
+    match (lowers, scratch) {
+        ([only], None) => open_bind(only, None, false, Propagation::Private),
+        ([], None) => root::filesystem("tmpfs", &["size=4k"], MountAttrFlags::empty(), "no layers"),
+        ([], Some(scratch)) => open_bind(&scratch.upper, None, false, Propagation::Private),
+        (lowers, None) => root::overlay(lowers),
+        (lowers, Some(scratch)) => {
+            let (upper, work) = (scratch.upper.clone(), scratch.work.clone());
+            let stack = OverlayStack { lowers: lowers.to_vec(), upper, work };
+            detached_root(&stack).map_err(|error| StepError::refused(Step::Mount, error.to_string()))
+        }
     }
 }
 
@@ -175,6 +193,17 @@ fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd
     let new = |kind: &str, options: &[&str]| root::filesystem(kind, options, attributes, &subject);
     let tree = match (&mount.kind, source) {
         (MountKind::Cgroup, source) => return mount_cgroups(plan, mount, source, root),
+        (MountKind::Layers { subpath: Some(subpath), .. }, Source::Tree(tree)) => {
+            let tree = part_of(&tree, subpath, root, &subject)?;
+            restrict(&tree, mount, &subject)?;
+            tree
+        }
+        (MountKind::Content { mode, uid, gid, .. }, Source::Content(content)) => {
+            let memory = memory_with(&content, *mode, *uid, *gid, &subject)?;
+            let tree = part_of(&memory, Path::new(CONTENT), root, &subject)?;
+            restrict(&tree, mount, &subject)?;
+            tree
+        }
         (_, Source::Tree(tree)) => {
             restrict(&tree, mount, &subject)?;
             tree
@@ -194,7 +223,7 @@ fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd
         (MountKind::Sysfs, _) => new("sysfs", &[])?,
         (MountKind::Devpts, _) => new("devpts", &["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
         (MountKind::Mqueue, _) => new("mqueue", &[])?,
-        (_, Source::None | Source::Cgroups(_)) => {
+        (_, Source::None | Source::Cgroups(_) | Source::Content(_)) => {
             return Err(StepError::refused(Step::Mount, subject));
         }
     };
@@ -206,6 +235,42 @@ fn make_one(plan: &LaunchPlan, mount: &MountPlan, source: Source, root: &OwnedFd
     let target = ensure(root, &mount.target, leaf)?;
     ground::refuse_hidden_proc(root, &mount.target, &target)?;
     attach(&tree, &target).during(Step::Mount, &subject)
+}
+
+/// The one file of [`memory_with`].
+const CONTENT: &str = "content";
+
+/// A file system of memory with one file, which holds `content`.
+fn memory_with(content: &[u8], mode: u32, uid: u32, gid: u32, subject: &str) -> Result<OwnedFd, StepError> {
+    let memory = root::filesystem("tmpfs", &["mode=0700", "size=1m", "nr_inodes=8"], MountAttrFlags::empty(), subject)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&memory, CONTENT, flags, rustix::fs::Mode::from_raw_mode(0o600));
+    let file = std::fs::File::from(file.during(Step::Mount, subject)?);
+    std::io::Write::write_all(&mut &file, content).during(Step::Mount, subject)?;
+    let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::fchown(&file, Some(owner.0), Some(owner.1)).during(Step::Mount, subject)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode)).during(Step::Mount, subject)?;
+    Ok(memory)
+}
+
+/// What is at `path` inside of `tree`, which is mounted nowhere, as a tree of its own. Before Linux 6.15 a part could only
+/// be taken of what is mounted: for that moment it hangs over `/`.
+fn part_of(tree: &OwnedFd, path: &Path, root: &OwnedFd, subject: &str) -> Result<OwnedFd, StepError> {
+    let take = || {
+        let inner = tree.open_inside(path, OFlags::PATH)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        open_tree(inner.as_fd(), "", flags)
+    };
+    match take() {
+        Err(rustix::io::Errno::INVAL) => {}
+        other => return other.during(Step::OpenSource, subject),
+    }
+    attach(tree, root).during(Step::Mount, subject)?;
+    let part = take();
+    rustix::process::fchdir(tree).during(Step::Mount, subject)?;
+    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).during(Step::Mount, subject)?;
+    rustix::process::chdir("/").during(Step::Mount, subject)?;
+    part.during(Step::OpenSource, subject)
 }
 
 /// Whether what is mounted must stand where its name says, as later steps find it by that name.

@@ -24,7 +24,7 @@ use super::terminal::Terminal;
 use super::user::{Identity, UserFiles, look_up};
 use super::{Stdio, Step, StepError, reaper, start};
 use crate::engine::oci::spec::Hook;
-use crate::engine::oci::{CapSet, ConsoleSize, ProcessPlan, Rlimit, SeccompPlan};
+use crate::engine::oci::{CapSet, ConsoleSize, LaunchPlan, ProcessPlan, Rlimit, SeccompPlan};
 use crate::engine::trace::Trace;
 use crate::sys::{process as sys, rights};
 
@@ -133,6 +133,22 @@ pub(super) struct Prepared {
     args: Vec<CString>,
     env: Vec<CString>,
     path: String,
+}
+
+/// The plan with the variables of `env_from` among the others; `None` where it has none. The host must be in sight.
+pub(super) fn with_read_variables(plan: &LaunchPlan) -> Result<Option<LaunchPlan>, StepError> {
+    if plan.process.env_from.is_empty() {
+        return Ok(None);
+    }
+    let mut whole = plan.clone();
+    for variable in std::mem::take(&mut whole.process.env_from) {
+        let value = std::fs::read(&variable.source).during(Step::OpenSource, &variable.name)?;
+        let value = String::from_utf8(value).map_err(|_| Errno::ILSEQ).during(Step::OpenSource, &variable.name)?;
+        let name = format!("{}=", variable.name);
+        whole.process.env.retain(|entry| !entry.starts_with(&name));
+        whole.process.env.push(name + &value);
+    }
+    Ok(Some(whole))
 }
 
 impl Prepared {

@@ -28,7 +28,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Stdio, Step, StepError, devices, network, process};
 use crate::engine::oci::{
-    ConsoleSize, IpcNs, LaunchPlan, MountKind, MountPlan, NetNs, PidNs, RootPlan, Sharing, UserNs,
+    ConsoleSize, IpcNs, LaunchPlan, MountKind, MountPlan, NetNs, PidNs, RootPlan, Scratch, Sharing, UserNs,
 };
 use crate::engine::trace::Trace;
 use crate::sys::process::{Cloned, clone3, exit_now};
@@ -105,7 +105,7 @@ fn prepare(
     own_new_files_as(owner.uid, owner.gid).during(Step::SetUser, "for files")?; // an overlay makes its work directory
     let root = root::detach(root::open(&plan.root)?, &plan.root)?;
     sources.add(plan, |mount| match &mount.kind {
-        MountKind::Layers { lowers } => layers(lowers).map(Some),
+        MountKind::Layers { lowers, scratch, .. } => layers(lowers, scratch.as_ref()).map(Some),
         MountKind::Tmpfs { options } if mount.target == Path::new("/dev") => dev(job, mount, options, owner).map(Some),
         // those of an IPC namespace that is not the container's own: only its owner may show them
         MountKind::Mqueue if plan.namespaces.ipc != IpcNs::Private => new_view("mqueue", mount).map(Some),
@@ -176,20 +176,21 @@ fn places(plan: &LaunchPlan) -> BTreeSet<PathBuf> {
         RootPlan::Directory(path) => drop(places.insert(path.clone())),
     }
     for mount in &plan.mounts {
-        if let MountKind::Layers { lowers } = &mount.kind {
+        if let MountKind::Layers { lowers, scratch, .. } = &mount.kind {
             places.extend(lowers.iter().cloned());
+            places.extend(scratch.iter().filter_map(|scratch| scratch.upper.parent()).map(Path::to_owned));
         }
     }
     places
 }
 
-fn layers(lowers: &[PathBuf]) -> Result<OwnedFd, StepError> {
-    match lowers {
-        [only] => {
+fn layers(lowers: &[PathBuf], scratch: Option<&Scratch>) -> Result<OwnedFd, StepError> {
+    match (lowers, scratch) {
+        ([only], None) => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             open_tree(CWD, only, flags).during(Step::OpenSource, only.display().to_string())
         }
-        _ => root::overlay(lowers),
+        _ => mounts::open_layers(lowers, scratch),
     }
 }
 

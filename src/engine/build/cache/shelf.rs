@@ -12,7 +12,6 @@ pub(in crate::engine::build) enum EntryKind {
     /// A step's outcome.
     Regular,
     /// The content of a cache mount.
-    #[allow(dead_code)] // until cache mounts are a shelf
     CacheMount,
 }
 

@@ -7,6 +7,7 @@
 mod config;
 mod copy;
 mod facts;
+mod mounts;
 mod run;
 mod words;
 
@@ -18,7 +19,8 @@ use crate::dockerfile::{Body, Command, Instruction};
 
 pub(super) use self::copy::{CopyStep, Source};
 pub(super) use self::facts::{BuildFacts, EPOCH};
-pub(super) use self::run::{RunStep, SCRIPTS};
+pub(super) use self::mounts::{Asked, CacheMount, FileOwner, Mounted, RunMount};
+pub(super) use self::run::{RunNetwork, RunStep, SCRIPTS};
 pub(super) use self::words::expanded;
 
 /// Where programs are looked for when an image does not say, as in Docker.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::words::expanded;
-use super::{BuildFacts, DEFAULT_PATH, PlanError, StageState};
+use super::{BuildFacts, DEFAULT_PATH, PlanError, RunMount, StageState};
 use crate::dockerfile::{Command, Instruction};
 
 /// A RUN.
@@ -20,9 +20,25 @@ pub(in crate::engine::build) struct RunStep {
     /// Where.
     pub workdir: String,
     /// `--network`.
-    pub network: Option<String>,
+    pub network: RunNetwork,
+    /// `--security=insecure`: all rights.
+    pub is_insecure: bool,
+    /// `--mount`s, in the order they are made.
+    pub mounts: Vec<RunMount>,
     /// A heredoc that begins with `#!`: its name and text; `args` is then its path in [`SCRIPTS`].
     pub script: Option<(String, String)>,
+}
+
+/// The network of a RUN, as the instruction has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::engine::build) enum RunNetwork {
+    /// The build's.
+    #[default]
+    Default,
+    /// None.
+    None,
+    /// The host's.
+    Host,
 }
 
 /// Where scripts of RUN heredocs stand while they run.
@@ -35,13 +51,11 @@ impl StageState {
         instruction: &Instruction,
         facts: &BuildFacts,
     ) -> Result<RunStep, PlanError> {
-        if let Some(mount) = instruction.flag("mount") {
-            return Err(PlanError::new(format!("RUN --mount={mount} is not supported by this builder yet")));
-        }
-        for flag in ["security", "device"] {
-            if let Some(value) = instruction.flag(flag).filter(|value| *value != "sandbox") {
-                return Err(PlanError::new(format!("RUN --{flag}={value} is not supported by this builder")));
-            }
+        if let Some(device) = instruction.flag("device") {
+            return Err(PlanError::new(format!(
+                "RUN --device={device} is not supported: a build has no devices of the host; use the device in a container \
+                 (docker run --device) and copy what comes of it"
+            )));
         }
         let mut script = None;
         let args = match (command, instruction.heredocs.as_slice()) {
@@ -69,21 +83,29 @@ impl StageState {
         let mut env: BTreeMap<String, String> = self.args.clone();
         env.extend(self.env_pairs());
         env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
-        let proxy_names: Vec<&String> = facts.proxies().map(|(name, _)| name).collect();
-        let build_args = self.args.iter().filter(|(name, _)| !proxy_names.contains(name));
-        let network =
-            instruction.flag("network").map(|mode| expanded(mode, &self.variables(), facts.escape)).transpose()?;
-        match network.as_deref() {
-            None | Some("default" | "none" | "host") => {}
+        let flag = |name: &str| {
+            instruction.flag(name).map(|value| expanded(value, &self.variables(), facts.escape)).transpose()
+        };
+        let network = match flag("network")?.as_deref() {
+            None | Some("default") => RunNetwork::Default,
+            Some("none") => RunNetwork::None,
+            Some("host") => RunNetwork::Host,
             Some(other) => return Err(PlanError::new(format!("unsupported network mode {other:?}"))),
-        }
+        };
+        let is_insecure = match flag("security")?.as_deref() {
+            None | Some("sandbox") => false,
+            Some("insecure") => true,
+            Some(other) => return Err(PlanError::new(format!("security {other:?} is not valid"))),
+        };
         Ok(RunStep {
             args,
-            build_args: build_args.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            build_args: self.args.clone(),
             env,
             user: self.config.user.clone().unwrap_or_default(),
             workdir: self.workdir().to_owned(),
-            network: network.filter(|mode| mode != "default"),
+            network,
+            is_insecure,
+            mounts: self.mounts(instruction, facts)?,
             script,
         })
     }

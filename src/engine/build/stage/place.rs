@@ -1,11 +1,12 @@
 //! Where a step writes: an overlay of the stage's layers, whose upper directory becomes the next layer without a copy.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use crate::engine::EngineError;
+use crate::engine::build::mounts::Targets;
 use crate::engine::build::solve::Build;
 use crate::engine::layer::{ChainId, Layer, OverlayStack};
 
@@ -38,8 +39,8 @@ impl Place {
     }
 
     /// What a container mounts upon has to be there. Where the image lacks it, it stands in a layer of its own at the very
-    /// bottom, so that making it is no change of the step's.
-    pub(super) fn add_mount_points(&mut self) -> Result<(), EngineError> {
+    /// bottom, so that making it is no change of the step's. `targets` are those of the step's own mounts.
+    pub(super) fn add_mount_points(&mut self, targets: &Targets) -> Result<(), EngineError> {
         let bottom = self.folder.path().join("bottom");
         let attempt = || {
             for folder in ["dev/pts", "dev/shm", "dev/mqueue", "etc", "proc", "sys"] {
@@ -48,11 +49,17 @@ impl Place {
             for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
                 std::fs::write(bottom.join(file), "")?;
             }
+            targets.make(&bottom)?;
             std::fs::set_permissions(&bottom, std::fs::Permissions::from_mode(0o755))
         };
         attempt().map_err(|error| EngineError::system(format!("create a build step's folder: {error}")))?;
         self.stack.lowers.push(bottom);
         Ok(())
+    }
+
+    /// The temp folder, which goes with it.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Makes the upper directory a layer above `below`; `None` where nothing was written.

@@ -146,7 +146,7 @@ pub fn has_to_be_prepared(mount: &MountPlan) -> bool {
         MountKind::Bind { subpath, propagation, .. } => {
             subpath.is_some() || matches!(propagation, Propagation::Shared | Propagation::RecursiveShared)
         }
-        MountKind::OfProcess { .. } | MountKind::Layers { .. } => true,
+        MountKind::OfProcess { .. } | MountKind::Layers { .. } | MountKind::Content { .. } => true,
         _ => false,
     }
 }
@@ -242,9 +242,12 @@ fn mount(plan: &MountPlan, prepared: Option<&Path>) -> Mount {
         (MountKind::Filesystem { kind, source, options }, None) => of(kind, source, options),
         // these are always prepared
         (MountKind::OfProcess { path, .. }, None) => bind(path, true, Propagation::RecursivePrivate, words(plan.flags)),
-        (MountKind::Layers { lowers }, None) => {
+        (MountKind::Layers { lowers, .. }, None) => {
             let lower = lowers.first().map_or(Path::new("/"), PathBuf::as_path);
             bind(lower, true, Propagation::RecursivePrivate, words(plan.flags))
+        }
+        (MountKind::Content { source, .. }, None) => {
+            bind(source, false, Propagation::RecursivePrivate, words(plan.flags))
         }
     }
 }
