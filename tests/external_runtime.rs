@@ -57,6 +57,7 @@ impl Cast {
     /// Tells a story under each runtime, in a yard of its own.
     async fn each<F: Future<Output = ()>>(story: impl Fn(&'static str, std::rc::Rc<Yard>) -> F) {
         for runtime in Self::runtimes() {
+            println!("under {runtime}");
             let cast = Self::new();
             let yard = std::rc::Rc::new(cast.yard());
             story(runtime, std::rc::Rc::clone(&yard)).await;

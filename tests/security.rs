@@ -17,6 +17,10 @@ mod copies;
 mod escapes;
 #[path = "security/images.rs"]
 mod images;
+#[path = "security/labels.rs"]
+mod labels;
+#[path = "security/networks.rs"]
+mod networks;
 #[path = "security/syscalls.rs"]
 mod syscalls;
 #[path = "security/users.rs"]

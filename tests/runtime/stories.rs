@@ -2,6 +2,7 @@
 
 use bollard_stubs::models::{DeviceMapping, HostConfig, ResourcesUlimits};
 use boxyard::engine::oci::{ConsoleSize, IpcNs, Limits, MountKind, MountPlan, NetNs, PidNs, ProcessPlan};
+use boxyard::engine::runtime::cgroup::Controller;
 use boxyard::engine::runtime::{self, ExecTarget, Stdio};
 
 use super::yard::{Yard, line, read_until, type_into, wait};
@@ -46,6 +47,14 @@ fn strings(words: &[&str]) -> Option<Vec<String>> {
     Some(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
+/// Where a container finds the groups of `controller`.
+fn groups_of(yard: &Yard, controller: &str) -> String {
+    match yard.plan.cgroup.layout.controller(controller) {
+        Controller::V1(mount) => mount.display().to_string(),
+        _ => "/sys/fs/cgroup".to_owned(),
+    }
+}
+
 fn a_shell_runs() {
     let yard = Yard::new("shell");
     let outcome = yard.sh("echo hello; exit 7");
@@ -56,16 +65,15 @@ fn it_is_alone_in_its_namespaces() {
     let yard = Yard::new("alone");
     says(&yard, "echo $$; hostname; ls /sys/class/net; ps | wc -l", "1\nyard\nlo\n4");
     says(&yard, "cat /proc/self/cgroup | grep -v ':/$'", "");
+    let groups = groups_of(&yard, "memory");
     says(
         &yard,
-        "grep -c /sys/fs/cgroup/memory /proc/mounts; ls -d /sys/fs/cgroup/memory/boxyard*",
-        "1\nls: /sys/fs/cgroup/memory/boxyard*: No such file or directory",
+        &format!("grep -c ' {groups} ' /proc/mounts; ls -d {groups}/boxyard*"),
+        &format!("1\nls: {groups}/boxyard*: No such file or directory"),
     );
-    says(
-        &yard,
-        "grep ' /dev/shm ' /proc/mounts",
-        "tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k 0 0",
-    );
+    // some kernels add that its inodes have 64 bits
+    let shm = yard.sh("grep ' /dev/shm ' /proc/mounts").output.replace(",inode64", "");
+    assert_eq!(shm, "tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k 0 0\n");
     // some kernels have no image of their memory
     let core = if std::path::Path::new("/proc/kcore").exists() { "core\n" } else { "" };
     let others = "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero";
@@ -132,7 +140,8 @@ fn paths_are_masked_and_read_only() {
         "/bin/sh: can't create /proc/sys/kernel/panic: Read-only file system",
     );
     says(&yard, "grep -c '^proc /proc/irq proc ro' /proc/mounts", "1");
-    says(&yard, "mkdir /sys/fs/cgroup/pids/x 2>&1 | grep -c 'Read-only'", "1");
+    let groups = groups_of(&yard, "pids");
+    says(&yard, &format!("mkdir {groups}/x 2>&1 | grep -c 'Read-only'"), "1");
 }
 
 fn a_read_only_root() {
@@ -166,7 +175,8 @@ fn rights_are_dockers() {
 fn privileged_is_privileged() {
     let yard = Yard::with("privileged", &HostConfig { privileged: Some(true), ..HostConfig::default() });
     says(&yard, "grep Seccomp: /proc/self/status; test -c /dev/kmsg && echo kmsg", "Seccomp:\t0\nkmsg");
-    says(&yard, "mount -t tmpfs x /tmp && echo mounted; mkdir /sys/fs/cgroup/pids/x && echo made", "mounted\nmade");
+    let groups = groups_of(&yard, "pids");
+    says(&yard, &format!("mount -t tmpfs x /tmp && echo mounted; mkdir {groups}/x && echo made"), "mounted\nmade");
 }
 
 fn users_are_looked_up_inside() {
@@ -455,5 +465,7 @@ fn starting_is_quick() {
         .collect();
     times.sort();
     println!("create, start, wait, remove: least {:?}, median {:?}", times[0], times[15]);
-    assert!(times[0].as_millis() < 50, "{times:?}");
+    // a processor that is a program itself says so by its name
+    let is_emulated = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"));
+    assert!(times[0].as_millis() < if is_emulated { 1000 } else { 50 }, "{times:?}");
 }

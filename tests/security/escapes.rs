@@ -3,9 +3,10 @@
 use std::io::Read;
 
 use bollard::exec::CreateExecOptions;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, HostConfig};
 
 use crate::attack::{Image, exec, exec_shell, privileged, program, run, said, shell, start};
+use crate::images::{Outside, SECRET};
 use crate::support::Yard;
 
 /// Looks for processes that are on their way into the container, holds on to their program, and writes to it, while it
@@ -27,6 +28,36 @@ fn our_program() -> Vec<u8> {
     let mut bytes = Vec::new();
     std::fs::File::open(env!("CARGO_BIN_EXE_boxyard")).unwrap().read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// CVE-2024-21626 again, from further away: what whoever started the engine had left open.
+#[tokio::test]
+async fn a_descriptor_that_the_engine_was_started_with_is_no_way_out() {
+    use rustix::fs::{Mode, OFlags};
+    let outside = Outside::new();
+    // without close-on-exec: the engine has it, and so had all that it starts, would nobody close it
+    let leaked = rustix::fs::open(outside.path(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let yard = Yard::new();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&leaked);
+    let held = std::fs::read_link(format!("/proc/{}/fd/{number}", yard.engine_pid())).unwrap();
+    assert_eq!(held, outside.path(), "the engine was started with it");
+    let image = Image::new().import(&yard, "usual").await;
+    let search = "for fd in /proc/self/fd/* /proc/1/fd/*; do cat $fd/secret 2>/dev/null; cat $fd/../*/secret 2>/dev/null; \
+        done; ls -l /proc/self/fd /proc/1/fd 2>/dev/null | grep outside; echo done";
+    said(run(&yard, "run", shell(&image, search)).await, "done");
+    let init = HostConfig { init: Some(true), ..crate::attack::offline() };
+    said(run(&yard, "init", ContainerCreateBody { host_config: Some(init), ..shell(&image, search) }).await, "done");
+    start(&yard, "up", shell(&image, "sleep 600")).await.unwrap();
+    assert_eq!(exec_shell(&yard, "up", search).await.output, "done\n");
+    let cwd = format!("/proc/self/fd/{number}");
+    let config = ContainerCreateBody { working_dir: Some(cwd.clone()), ..shell(&image, "cat secret") };
+    assert!(run(&yard, "cwd", config).await.is_err());
+    let options =
+        CreateExecOptions { cmd: Some(vec!["cat", "secret"]), working_dir: Some(&*cwd), ..Default::default() };
+    let outcome = exec(&yard, "up", options).await;
+    assert!(outcome.as_ref().map_or(true, |one| !one.output.contains(SECRET)), "{outcome:?}");
+    drop(leaked);
+    yard.leaves_nothing_behind().await;
 }
 
 /// CVE-2019-5736 with every right a container can have.
@@ -56,10 +87,11 @@ async fn the_program_of_an_exec_cannot_be_written_to() {
 async fn the_program_of_our_init_cannot_be_written_to() {
     let yard = Yard::new();
     let image = Image::new().import(&yard, "usual").await;
-    let before = our_program();
+    let mode = || std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(env!("CARGO_BIN_EXE_boxyard")).unwrap());
+    let (before, mode_before) = (our_program(), mode());
     let script = "[ $(stat -L -c %s /proc/1/exe) -gt 5000000 ] && echo ours; \
         exec 9< /proc/1/exe; for path in /proc/1/exe /proc/self/fd/9; do \
-        dd if=/bin/busybox of=$path bs=1 count=1 conv=notrunc 2>/dev/null && echo wrote; chmod 777 $path 2>/dev/null && echo changed; \
+        dd if=/bin/busybox of=$path bs=1 count=1 conv=notrunc 2>/dev/null && echo wrote; chmod 777 $path 2>/dev/null; \
         mount -o remount,rw $path 2>/dev/null && echo remounted; done; echo done";
     let mut host_config = privileged();
     host_config.init = Some(true);
@@ -74,6 +106,7 @@ async fn the_program_of_our_init_cannot_be_written_to() {
     let output = run(&yard, "usual", config).await.unwrap().output;
     assert!(output.ends_with('\n'), "{output}");
     assert!(before == our_program(), "the engine's program was changed from within a container");
+    assert_eq!(mode(), mode_before, "its mode was changed from within a container");
     yard.leaves_nothing_behind().await;
 }
 

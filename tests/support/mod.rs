@@ -186,6 +186,11 @@ impl Yard {
         Docker::connect_with_unix(self.socket().to_str().unwrap(), 120, bollard::API_DEFAULT_VERSION).unwrap()
     }
 
+    /// Does `job` in the yard's network.
+    pub fn in_network<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.network.run(job)
+    }
+
     /// Connects to a port on the yard's loopback and hands the stream to `talk`.
     pub fn on_port<T: Send + 'static>(
         &self,

@@ -13,6 +13,7 @@ mod mount;
 mod process;
 pub mod seccomp;
 pub mod spec;
+mod sysctl;
 
 pub use capability::{CapSet, DEFAULT_CAPABILITIES};
 pub use docker::{ExecInput, Peers, PlanInput, check, exec_plan, limits, plan, seccomp_for_others};

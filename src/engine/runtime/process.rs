@@ -74,12 +74,18 @@ pub(super) fn write_own_proc(plan: &ProcessPlan) -> Result<(), StepError> {
     if let Some(score) = plan.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", score.to_string()).during(Step::OomScore, score.to_string())?;
     }
-    if let Some(profile) = &plan.apparmor {
-        let paths = ["/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec"];
-        let path = paths.iter().find(|path| Path::new(path).exists()).unwrap_or(&paths[1]);
-        std::fs::write(path, format!("exec {profile}")).during(Step::Apparmor, profile)?;
+    match &plan.apparmor {
+        // an init of ours stays what it is: see `become_program`
+        Some(profile) if !plan.init => confine(profile, "exec", "exec"),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Puts this thread under the AppArmor profile: `current`ly with the word `changeprofile`, or when it `exec`utes.
+fn confine(profile: &str, when: &str, word: &str) -> Result<(), StepError> {
+    let paths = ["apparmor/", ""].map(|of| format!("/proc/thread-self/attr/{of}{when}"));
+    let path = paths.iter().find(|path| Path::new(path).exists()).unwrap_or(&paths[1]);
+    std::fs::write(path, format!("{word} {profile}")).during(Step::Apparmor, profile)
 }
 
 fn set_rlimit(limit: &Rlimit) -> Result<(), StepError> {
@@ -245,6 +251,8 @@ impl Prepared {
         }
         sys::close_on_exec_from(3 + plan.preserve_fds).during(Step::CloseDescriptors, "")?;
         if plan.init {
+            // an init that never executes anything would never come under its profile
+            plan.apparmor.iter().try_for_each(|profile| confine(profile, "current", "changeprofile"))?;
             reaper::become_child_of_init()?;
         }
         trace.mark("identity, capabilities");

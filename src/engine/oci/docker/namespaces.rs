@@ -4,6 +4,7 @@ use bollard_stubs::models as docker;
 
 use super::{PlanInput, filled};
 use crate::engine::EngineError;
+use crate::engine::oci::sysctl::{Own, judge};
 use crate::engine::oci::{IpcNs, NamespacePlan, NetNs, PidNs, Sharing};
 
 pub(super) fn plan(input: &PlanInput<'_>) -> Result<NamespacePlan, EngineError> {
@@ -60,32 +61,9 @@ pub(super) fn sysctls(
     host_config: &docker::HostConfig,
     namespaces: &NamespacePlan,
 ) -> Result<Vec<(String, String)>, EngineError> {
-    const OF_IPC: [&str; 7] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-    ];
     let mut sysctls: Vec<(String, String)> = host_config.sysctls.clone().unwrap_or_default().into_iter().collect();
     sysctls.sort();
-    for (name, _) in &sysctls {
-        // slashes are the other way to write the dots
-        let dotted = name.replace('/', ".");
-        let is_ipc =
-            OF_IPC.contains(&dotted.as_str()) || dotted == "kernel.shm_rmid_forced" || dotted.starts_with("fs.mqueue.");
-        let is_net = dotted.starts_with("net.");
-        if dotted.split('.').any(str::is_empty) {
-            return Err(EngineError::invalid(format!("invalid sysctl name: \"{name}\"")));
-        }
-        if is_net && namespaces.net == NetNs::Host {
-            return Err(EngineError::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
-        }
-        if (is_ipc && namespaces.ipc == IpcNs::Host) || !(is_ipc || is_net) {
-            return Err(EngineError::invalid(format!("sysctl \"{name}\" is not in a separate kernel namespace")));
-        }
-    }
+    let own = Own { ipc: namespaces.ipc != IpcNs::Host, net: namespaces.net != NetNs::Host, uts: false };
+    sysctls.iter().try_for_each(|(name, _)| judge(name, own)).map_err(EngineError::invalid)?;
     Ok(sysctls)
 }

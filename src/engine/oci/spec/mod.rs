@@ -23,6 +23,7 @@ use super::{
     CgroupPlan, DeviceKind, DevicePlan, HookPlan, IdRange, IpcNs, JoinedNamespace, LaunchPlan, NamespaceKind,
     NamespacePlan, NetNs, PidNs, RootPlan, Sharing, UserNs,
 };
+use crate::engine::oci::sysctl::{Own, judge};
 use crate::engine::runtime::cgroup::CgroupLayout;
 
 /// The version of the specification that is followed.
@@ -82,6 +83,7 @@ pub fn plan(config: &Config, around: &Surroundings<'_>) -> Result<LaunchPlan, Sp
     if !has_uts && !config.hostname.is_empty() {
         return Err(invalid("hostname", "unable to set hostname without a private UTS namespace"));
     }
+    refuse_sysctls_of_the_host(linux, &namespaces, has_uts)?;
     let name = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
     let mut process = process_plan(process)?;
     process.seccomp = seccomp_plan(linux, process.capabilities, around.kernel)?;
@@ -109,6 +111,16 @@ pub fn plan(config: &Config, around: &Surroundings<'_>) -> Result<LaunchPlan, Sp
         },
         namespaces,
     })
+}
+
+/// They are written while the host's `/proc/sys` is in sight.
+fn refuse_sysctls_of_the_host(linux: &Linux, namespaces: &NamespacePlan, uts: bool) -> Result<(), SpecError> {
+    let own = Own {
+        ipc: namespaces.ipc != IpcNs::Host || namespaces.joins(NamespaceKind::Ipc),
+        net: namespaces.net != NetNs::Host || namespaces.joins(NamespaceKind::Net),
+        uts,
+    };
+    linux.sysctl.keys().try_for_each(|name| judge(name, own)).map_err(|words| invalid("linux.sysctl", words))
 }
 
 fn invalid(field: &'static str, value: impl Into<String>) -> SpecError {

@@ -53,6 +53,23 @@ fn a_small_bundle() {
 }
 
 #[test]
+fn settings_of_the_host_are_refused() {
+    let all = || json!([{"type": "mount"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}]);
+    let with = |name: &str, namespaces: Value| json!({"linux": {"sysctl": {(name): "1"}, "namespaces": namespaces}});
+    for name in ["net.ipv4.ip_forward", "kernel/shmmax", "kernel.domainname"] {
+        assert_eq!(planned(with(name, all())).unwrap().sysctls, [(name.to_owned(), "1".to_owned())]);
+    }
+    let words = |rest: &str| format!("config.json: invalid linux.sysctl: {rest}");
+    let separate = |name: &str| words(&format!("sysctl \"{name}\" is not in a separate kernel namespace"));
+    refused(with("kernel.core_pattern", all()), &separate("kernel.core_pattern"));
+    let none = || json!([{"type": "mount"}]);
+    refused(with("kernel.shmmax", none()), &separate("kernel.shmmax"));
+    let network = words("sysctl \"net.core.somaxconn\" not allowed in host network namespace");
+    refused(with("net.core.somaxconn", none()), &network);
+    refused(with("net/../kernel/panic", all()), &words("invalid sysctl name: \"net/../kernel/panic\""));
+}
+
+#[test]
 fn what_go_writes_as_null_is_empty() {
     let plan = planned(json!({"mounts": null, "hooks": null, "linux": {"devices": null, "resources": null}})).unwrap();
     assert!(plan.mounts.is_empty() && !plan.hooks.outside);
