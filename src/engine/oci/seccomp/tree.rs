@@ -45,8 +45,13 @@ pub(super) fn compile(profile: &Profile, circumstances: &Circumstances) -> Vec<u
     let judged = tables().into_iter().take(if profile.covers_compat { 2 } else { 1 });
     for (architecture, numbers) in judged {
         let body = table(profile, circumstances, &numbers);
-        program.push(branch(IF_EQUAL, architecture, 1, 0));
-        program.push(statement(JUMP, body.len() as u32));
+        match u8::try_from(body.len()) {
+            Ok(length) => program.push(branch(IF_EQUAL, architecture, 0, length)),
+            Err(_) => {
+                program.push(branch(IF_EQUAL, architecture, 1, 0));
+                program.push(statement(JUMP, body.len() as u32));
+            }
+        }
         program.extend(body);
     }
     program.push(statement(RETURN, Action::KillProcess.value()));
@@ -67,8 +72,9 @@ fn tables() -> Vec<(u32, HashMap<&'static str, u32>)> {
 
 /// The part for one architecture; every path through it ends in a return.
 fn table(profile: &Profile, circumstances: &Circumstances, numbers: &HashMap<&'static str, u32>) -> Vec<u64> {
+    let ranges = ranges(profile, circumstances, numbers);
     let mut backward = Backward::default();
-    backward.tree(&ranges(profile, circumstances, numbers)); // begins with what it added last
+    backward.tree(&groups(&ranges)); // begins with what it added last
     backward.push(statement(LOAD, NUMBER));
     backward.instructions.into_iter().rev().collect()
 }
@@ -128,6 +134,73 @@ impl Verdict {
     }
 }
 
+/// Neighbouring ranges that are told apart by naming the odd ones, a number each: one instruction for each of those,
+/// where a tree needs two to cut it out.
+struct Group<'a> {
+    first: u32,
+    /// How many numbers the kernel has in it.
+    weight: f64,
+    odd: Vec<(u32, &'a Verdict)>,
+    /// What all others have in common.
+    base: &'a Verdict,
+}
+
+/// What loading a filter costs (measured on Linux 6.18): the kernel translates each instruction once, and then runs the
+/// filter for each number it has a call for. In units of one instruction run once.
+const TRANSLATED: f64 = 32.0;
+/// As many numbers as the kernel tries, or a few more.
+const TRIED: u32 = 480;
+/// More odd ones than this in one group are never worth it.
+const MOST_ODD: usize = 6;
+
+/// The ranges in groups, so that the whole costs least: dynamic programming over where the last group begins, with the
+/// depth of a balanced tree, the logarithm of a group's share, as what finding it costs.
+fn groups(ranges: &[(u32, Verdict)]) -> Vec<Group<'_>> {
+    let mut best: Vec<(f64, usize)> = vec![(0.0, 0)]; // what the first so many cost, and where their last group begins
+    for end in 1..=ranges.len() {
+        let nearest = end.saturating_sub(2 * MOST_ODD + 1);
+        let choices = (nearest..end).rev().filter_map(|begin| {
+            let group = group(ranges, begin, end)?;
+            let (before, _) = best.get(begin)?;
+            let depth = (f64::from(TRIED) / group.weight).log2().max(0.0) + group.odd.len() as f64;
+            Some((before + TRANSLATED * (1 + group.odd.len()) as f64 + group.weight * depth, begin))
+        });
+        let cheapest = choices.min_by(|(one, _), (other, _)| one.total_cmp(other));
+        best.push(cheapest.unwrap_or((f64::INFINITY, end - 1))); // there is one: a range alone is a group
+    }
+    let mut chosen = Vec::new();
+    let mut end = ranges.len();
+    while end > 0 {
+        let begin = best.get(end).map_or(end - 1, |(_, begin)| *begin);
+        chosen.extend(group(ranges, begin, end));
+        end = begin;
+    }
+    chosen.reverse();
+    chosen
+}
+
+/// The ranges from `begin` up to `end` as one group, if all but single numbers have the same verdict.
+fn group(ranges: &[(u32, Verdict)], begin: usize, end: usize) -> Option<Group<'_>> {
+    let members = ranges.get(begin..end)?;
+    let after = |at: usize| ranges.get(begin + at + 1).map(|(first, _)| *first);
+    let is_single = |at: usize, first: u32| after(at) == Some(first + 1);
+    let wide = members.iter().enumerate().find(|(at, (first, _))| !is_single(*at, *first));
+    let (_, base) = wide.map(|(_, member)| member).or(members.last())?;
+    let odd: Vec<_> = members.iter().enumerate().filter(|(_, (_, verdict))| verdict != base).collect();
+    if odd.len() > MOST_ODD || odd.iter().any(|(at, (first, _))| !is_single(*at, *first)) {
+        return None;
+    }
+    let (first, _) = members.first()?;
+    let beyond = ranges.get(end).map_or(u32::MAX, |(first, _)| *first);
+    let weight = f64::from(beyond.min(TRIED).saturating_sub(*first).max(1));
+    Some(Group {
+        first: *first,
+        weight,
+        odd: odd.into_iter().map(|(_, (first, verdict))| (*first, verdict)).collect(),
+        base,
+    })
+}
+
 /// A table's instructions from its last to its first: jumps only go forward, so what they lead to is there already, and
 /// all ways to one verdict can share one return. Fewer instructions are loaded, translated and checked faster.
 #[derive(Default)]
@@ -151,24 +224,33 @@ impl Backward {
         self.instructions.len() - target - 1
     }
 
-    /// Halves the ranges until one is left. Returns where to begin.
-    fn tree(&mut self, ranges: &[(u32, Verdict)]) -> usize {
-        match ranges {
+    /// Halves the groups, by weight, until one is left. Returns where to begin.
+    fn tree(&mut self, groups: &[Group<'_>]) -> usize {
+        match groups {
             [] => self.returning(Action::KillProcess.value()),
-            [(_, verdict)] if verdict.ways.is_empty() => self.returning(verdict.otherwise.value()),
-            [(_, verdict)] => {
-                self.instructions.extend(leaf(verdict).into_iter().rev());
-                self.instructions.len() - 1
-            }
+            [group] => self.chain(group),
             _ => {
-                let (lower, upper) = ranges.split_at(ranges.len() / 2);
+                let (lower, upper) = groups.split_at(middle(groups));
                 let (above, below) = (self.tree(upper), self.tree(lower));
-                let from = upper.first().map_or(0, |(from, _)| *from);
-                let (above, below) = (self.near(above), self.near(below));
-                let (yes, no) = (self.distance(above) as u8, self.distance(below) as u8);
-                self.push(branch(IF_AT_LEAST, from, yes, no))
+                let first = upper.first().map_or(0, |group| group.first);
+                self.fork(IF_AT_LEAST, first, above, below)
             }
         }
+    }
+
+    /// Names the odd ones of a group, then takes the rest together.
+    fn chain(&mut self, group: &Group<'_>) -> usize {
+        let odd: Vec<_> = group.odd.iter().map(|(number, verdict)| (*number, self.verdict(verdict))).collect();
+        let base = self.verdict(group.base);
+        odd.into_iter().rev().fold(base, |rest, (number, verdict)| self.fork(IF_EQUAL, number, verdict, rest))
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> usize {
+        if verdict.ways.is_empty() {
+            return self.returning(verdict.otherwise.value());
+        }
+        self.instructions.extend(leaf(verdict).into_iter().rev());
+        self.instructions.len() - 1
     }
 
     fn returning(&mut self, value: u32) -> usize {
@@ -182,6 +264,13 @@ impl Backward {
         }
     }
 
+    /// A conditional jump to one of two places, wherever they are.
+    fn fork(&mut self, code: u16, value: u32, yes: usize, no: usize) -> usize {
+        let (yes, no) = (self.near(yes), self.near(no));
+        let (yes, no) = (self.distance(yes) as u8, self.distance(no) as u8);
+        self.push(branch(code, value, yes, no))
+    }
+
     /// `target`, or a jump to it that is within reach.
     fn near(&mut self, target: usize) -> usize {
         match self.distance(target) {
@@ -189,6 +278,17 @@ impl Backward {
             far => self.push(statement(JUMP, far as u32)),
         }
     }
+}
+
+/// Where to cut groups so that both sides weigh about the same; neither is empty.
+fn middle(groups: &[Group<'_>]) -> usize {
+    let all: f64 = groups.iter().map(|group| group.weight).sum();
+    let mut below = 0.0;
+    let heavier = |group: &Group<'_>| {
+        below += group.weight;
+        below - group.weight / 2.0 >= all / 2.0
+    };
+    groups.iter().position(heavier).unwrap_or(groups.len()).clamp(1, groups.len() - 1)
 }
 
 fn leaf(verdict: &Verdict) -> Vec<u64> {
