@@ -42,6 +42,8 @@ const READ_SIZE: usize = 64 << 10;
 const REST_AFTER: Duration = Duration::from_secs(1);
 /// One that is never idle gives its memory back so often all the same.
 const REST_AT_LEAST: Duration = Duration::from_secs(2);
+/// Who writes so much right after its start is no program that says a word and ends.
+const FLOOD: usize = 64 << 10;
 /// And so soon after its container was let go, with all that only a start needs.
 const REST_AFTER_START: Duration = Duration::from_millis(50);
 /// An engine that lets so many bytes of replies and events lie is not coming back.
@@ -98,6 +100,8 @@ pub(super) struct Keeper {
     is_warm: bool,
     /// When to give memory back in any case, for those that never are idle.
     rests_at: Instant,
+    /// How much more the container may write before what only a start needs is given back; zero once it is.
+    start_lasts: usize,
 }
 
 /// What remains of the spec once the container is made.
@@ -163,6 +167,7 @@ impl Keeper {
             buffer: vec![0; READ_SIZE],
             is_warm: true,
             rests_at: Instant::now() + REST_AFTER,
+            start_lasts: FLOOD,
         };
         if let Some(listener) = &keeper.listener {
             keeper.reactor.set(Source::Listener, listener, Some(Interest::READ))?;
@@ -211,11 +216,23 @@ impl Keeper {
     /// A start is over: what it took is given back soon, also if the container is never silent from now on.
     pub(super) fn rest_soon(&mut self) {
         self.rests_at = Instant::now() + REST_AFTER_START;
+        self.start_lasts = FLOOD;
+    }
+
+    /// The container wrote `count` bytes. One that writes so much right away lasts, and its shim gets small first.
+    pub(super) fn rest_before_flood(&mut self, count: usize) {
+        if self.start_lasts > 0 {
+            self.start_lasts = self.start_lasts.saturating_sub(count);
+            if self.start_lasts == 0 {
+                self.rests_at = Instant::now();
+            }
+        }
     }
 
     /// Nothing happened for a while, or very much: gives back the memory that the last events took.
     fn rest(&mut self) {
         self.rests_at = Instant::now() + REST_AT_LEAST;
+        self.start_lasts = 0;
         if std::mem::take(&mut self.is_warm) {
             self.buffer = vec![0; READ_SIZE];
             if let Some(log) = &mut self.logging.writer {

@@ -30,6 +30,7 @@ impl Keeper {
         let Output::Open(fd) = member.output(stream) else { return Read::Closed };
         match rustix::io::read(&*fd, &mut *self.buffer) {
             Ok(count @ 1..) => {
+                self.rest_before_flood(count);
                 let bytes = std::mem::take(&mut self.buffer);
                 self.spread(number, stream, bytes.get(..count).unwrap_or_default());
                 self.buffer = bytes;
