@@ -1,5 +1,6 @@
 //! `create` and `run`.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,30 +14,40 @@ use super::failure::{Attempt, Failure};
 use super::lifecycle;
 use super::sealed::become_sealed;
 use super::state::{Place, State, process_start_time, write_whole};
-use crate::engine::oci::LaunchPlan;
 use crate::engine::oci::spec::{self, Config, Surroundings};
+use crate::engine::oci::{LaunchPlan, NamespaceKind, PidNs};
 use crate::engine::runtime::cgroup::CgroupLayout;
-use crate::engine::runtime::{Created, Stdio, create_with_hooks, run_hook};
+use crate::engine::runtime::{Created, Outside, Stdio, create_with, run_hook};
 
 /// A bundle's container, made but for its start.
 pub(super) struct Made {
     pub state: State,
     pub place: Place,
     created: Created,
-    door: OwnedFd,
     plan: LaunchPlan,
+}
+
+/// When the container's state is there to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// As soon as it has a process, while that sets itself up: by who stays with it, and removes it all if that fails.
+    Early,
+    /// Once it waits to be started.
+    Created,
 }
 
 /// `create`: leaves the container waiting for `start`.
 pub(super) fn create(command: &Command) -> Result<(), Failure> {
-    let made = make(command).map_err(|failure| failure.during("boxyard create failed"))?;
+    let made = make(command, Known::Created).map_err(|failure| failure.during("boxyard create failed"))?;
     leave(made, command).map_err(|failure| failure.during("boxyard create failed")).map(drop)
 }
 
 /// `run`: create, start and, unless `--detach`, wait and delete.
 pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
-    let made = make(command).map_err(|failure| failure.during("boxyard run failed"))?;
     let is_detached = command.has("detach");
+    let is_left = is_detached || command.path("console-socket").is_some();
+    let known = if is_left { Known::Created } else { Known::Early };
+    let made = make(command, known).map_err(|failure| failure.during("boxyard run failed"))?;
     let has_terminal = made.plan.process.tty;
     if has_terminal && is_detached && command.path("console-socket").is_none() {
         return Err(undo(
@@ -44,7 +55,7 @@ pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
             Failure::usage("cannot allocate tty if boxyard will detach without setting console socket"),
         ));
     }
-    if is_detached || command.path("console-socket").is_some() {
+    if is_left {
         let pidfd = made.created.pidfd.try_clone().attempt("pidfd")?;
         let (state, place) = leave(made, command).map_err(|failure| failure.during("boxyard run failed"))?;
         if let Err(failure) = lifecycle::start_in(&place, &state) {
@@ -54,14 +65,17 @@ pub(super) fn run(command: &Command) -> Result<ExitCode, Failure> {
         if is_detached {
             return Ok(ExitCode::SUCCESS);
         }
-        return finish(&state, &place, &pidfd, command);
+        let code = wait(&pidfd)?;
+        if !command.has("keep") {
+            lifecycle::tear_down(&place, &state)?;
+        }
+        return Ok(code);
     }
     run_attached(made, command)
 }
 
 fn run_attached(made: Made, command: &Command) -> Result<ExitCode, Failure> {
-    let Made { state, place, created, .. } = made;
-    place.write(&state)?;
+    let Made { state, place, created, plan } = made;
     if let Some(path) = command.path("pid-file") {
         write_whole(path, state.pid.to_string().as_bytes())?;
     }
@@ -72,19 +86,19 @@ fn run_attached(made: Made, command: &Command) -> Result<ExitCode, Failure> {
             return Err(Failure::from(error).during("boxyard run failed"));
         }
     };
-    place.close_door();
     lifecycle::run_poststart(&state)?;
     if let Some(master) = running.pty_master {
         console::stand_between(master, &running.pidfd)?;
     }
-    finish(&state, &place, &running.pidfd, command)
-}
-
-/// Waits for the end, cleans up and tells the program's status.
-fn finish(state: &State, place: &Place, pidfd: &OwnedFd, command: &Command) -> Result<ExitCode, Failure> {
-    let code = wait(pidfd)?;
-    if !command.has("keep") {
-        lifecycle::tear_down(place, state)?;
+    let code = wait(&running.pidfd)?;
+    if command.has("keep") {
+        return Ok(code);
+    }
+    let took_all_along = plan.namespaces.pid == PidNs::Private && !plan.namespaces.joins(NamespaceKind::Pid);
+    if took_all_along {
+        lifecycle::clear(&place, &state)?; // the kernel ends a pid namespace with its first process
+    } else {
+        lifecycle::tear_down(&place, &state)?;
     }
     Ok(code)
 }
@@ -103,7 +117,7 @@ pub(super) fn wait(pidfd: &OwnedFd) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)))
 }
 
-fn make(command: &Command) -> Result<Made, Failure> {
+fn make(command: &Command, known: Known) -> Result<Made, Failure> {
     become_sealed()?; // first of all, as everything before it is done twice
     let id = command.id()?;
     let bundle = std::path::absolute(command.path("bundle").unwrap_or(Path::new("."))).attempt("bundle")?;
@@ -116,11 +130,11 @@ fn make(command: &Command) -> Result<Made, Failure> {
     check_root(&plan)?;
     let place = Place::of(&command.root, id);
     place.make()?;
-    make_in(&place, plan, &config, bundle)
+    make_in(&place, plan, &config, bundle, known)
         .inspect_err(|_| {
             let _ = place.remove(); // the first failure is the one to tell
         })
-        .map(|(state, created, door, plan)| Made { state, place, created, door, plan })
+        .map(|(state, created, plan)| Made { state, place, created, plan })
 }
 
 fn make_in(
@@ -128,13 +142,13 @@ fn make_in(
     plan: LaunchPlan,
     config: &Config,
     bundle: PathBuf,
-) -> Result<(State, Created, OwnedFd, LaunchPlan), Failure> {
-    let door = place.open_door()?;
+    known: Known,
+) -> Result<(State, Created, LaunchPlan), Failure> {
     let rootfs = match &plan.root {
         crate::engine::oci::RootPlan::Directory(path) => path.clone(),
         crate::engine::oci::RootPlan::Overlay(stack) => stack.upper.clone(),
     };
-    let mut state = State {
+    let state = RefCell::new(State {
         id: plan.id.clone(),
         pid: 0,
         pid_start_time: 0,
@@ -147,32 +161,32 @@ fn make_in(
         seccomp: plan.process.seccomp.clone(),
         poststart: config.hooks.poststart.clone(),
         poststop: config.hooks.poststop.clone(),
-    };
+    });
     let stdio = stdio(plan.process.tty)?;
-    let created = create_with_hooks(&plan, stdio, None, &mut |pid| {
-        let told = State { pid, ..shallow(&state) }.told("creating").to_string();
+    let mut written = Ok(());
+    let mut meanwhile = |pid| {
+        let mut state = state.borrow_mut();
+        state.pid = pid;
+        state.pid_start_time = process_start_time(pid).unwrap_or(0);
+        if known == Known::Early {
+            written = place.write(&state);
+        }
+    };
+    let mut run_hooks = |_| {
+        let told = state.borrow().told("creating").to_string();
         let hooks = config.hooks.prestart.iter().chain(&config.hooks.create_runtime);
         hooks.into_iter().try_for_each(|hook| run_hook(hook, &told))
-    })?;
-    state.pid = created.pid;
-    state.pid_start_time = process_start_time(created.pid).unwrap_or(0);
-    Ok((state, created, door, plan))
-}
-
-/// What hooks are told of a container that is being made.
-fn shallow(state: &State) -> State {
-    State {
-        id: state.id.clone(),
-        bundle: state.bundle.clone(),
-        rootfs: state.rootfs.clone(),
-        created: state.created.clone(),
-        annotations: state.annotations.clone(),
-        cgroup: state.cgroup.clone(),
-        process: spec::Process::default(),
-        seccomp: crate::engine::oci::SeccompPlan::Unconfined,
-        poststart: Vec::new(),
-        poststop: Vec::new(),
-        ..*state
+    };
+    let outside = Outside { meanwhile: &mut meanwhile, run_hooks: &mut run_hooks };
+    let created = create_with(&plan, stdio, None, outside)?;
+    let state = state.into_inner();
+    match written {
+        Ok(()) => Ok((state, created, plan)),
+        Err(failure) => {
+            created.abandon();
+            let _ = state.cgroups().remove(&state.cgroup.path); // the first failure is the one to tell
+            Err(failure)
+        }
     }
 }
 
@@ -191,14 +205,14 @@ pub(super) fn stdio(has_terminal: bool) -> Result<Stdio, Failure> {
 
 /// Hands over the terminal, writes state and pid file; the process is then on its own.
 fn leave(made: Made, command: &Command) -> Result<(State, Place), Failure> {
-    let Made { state, place, created, door, plan } = made;
+    let Made { state, place, created, plan } = made;
     let socket = command.path("console-socket");
     if plan.process.tty && socket.is_none() {
         created.abandon();
         lifecycle::tear_down(&place, &state)?;
         return Err(Failure::usage("cannot allocate tty if boxyard will detach without setting console socket"));
     }
-    let left = created.leave(door.as_fd()).map_err(Failure::from).and_then(|master| {
+    let left = place.open_door().and_then(|door| Ok(created.leave(door.as_fd())?)).and_then(|master| {
         if let (Some(master), Some(path)) = (&master, socket) {
             console::send_master(path, master)?;
         }

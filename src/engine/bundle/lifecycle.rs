@@ -135,11 +135,12 @@ pub(super) fn tear_down(place: &Place, state: &State) -> Result<(), Failure> {
         // without a pid namespace of their own others may have outlived the first one
         ignore_missing(state.cgroups().kill_all(&state.cgroup.path))?;
     }
+    clear(place, state)
+}
+
+/// Removes cgroup and state of a container of which no process is left; then its hooks.
+pub(super) fn clear(place: &Place, state: &State) -> Result<(), Failure> {
     state.cgroups().remove(&state.cgroup.path)?;
-    // The parent that containers without a place of their own share; another one is its maker's.
-    if state.cgroup.path.split('/').next() == Some(super::NAME) {
-        state.cgroups().remove_if_empty(super::NAME);
-    }
     place.remove()?;
     let told = state.told("stopped").to_string();
     for hook in &state.poststop {

@@ -29,8 +29,9 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Takes this process into the container's cgroups.
-    pub(super) fn enter_cgroups(&self) -> Result<(), StepError> {
+    /// Takes this process into the container's cgroups, once the parent has made them.
+    pub(super) fn enter_cgroups(&self, talk: &Talk) -> Result<(), StepError> {
+        talk.expect(&Message::Grouped)?;
         enter::Group { cgroups: self.cgroups, path: &self.plan.cgroup.path }.enter()
     }
 }
@@ -54,11 +55,13 @@ pub(super) fn run(job: &Job<'_>, stdio: Stdio, talk: &Talk, mut trace: Trace) ->
 fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result<std::convert::Infallible, StepError> {
     let plan = job.plan;
     trace.mark("clone");
-    job.enter_cgroups()?;
-    trace.mark("moved into its cgroups");
     process::leave_parent(&plan.process)?;
+    make_network(plan)?;
+    trace.mark("session, limits, network namespace");
+    job.enter_cgroups(talk)?;
+    trace.mark("moved into its cgroups");
     join_namespaces(job)?;
-    trace.mark("session, limits, namespaces");
+    trace.mark("namespaces of others");
     let wants_terminal = process::take_stdio(stdio, plan.process.preserve_fds, talk)?;
     process::write_own_proc(&plan.process)?;
     write_sysctls(&plan.sysctls)?;
@@ -123,6 +126,17 @@ pub(super) fn run_hooks(plan: &LaunchPlan, talk: &Talk) -> Result<(), StepError>
     hooks.create_container.iter().try_for_each(|hook| super::hooks::run_hook(hook, &state))
 }
 
+/// Makes a network namespace where the plan wants one that nobody has made yet.
+fn make_network(plan: &LaunchPlan) -> Result<(), StepError> {
+    match plan.namespaces.net {
+        NetNs::Fresh => {
+            unshare(CloneFlags::CLONE_NEWNET).during(Step::Unshare, "net")?;
+            network::raise_loopback()
+        }
+        NetNs::Inherited | NetNs::JoinPid(_) | NetNs::Host => Ok(()),
+    }
+}
+
 pub(super) fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
     for joined in &job.plan.namespaces.joined {
         join_by_path(joined)?;
@@ -131,7 +145,6 @@ pub(super) fn join_namespaces(job: &Job<'_>) -> Result<(), StepError> {
         (NetNs::Inherited, Some(netns)) => setns(netns, CloneFlags::CLONE_NEWNET).during(Step::JoinNamespace, "net")?,
         (NetNs::Inherited, None) => return Err(StepError::refused(Step::JoinNamespace, "net: none was handed over")),
         (NetNs::JoinPid(pid), _) => join(pid, "net", CloneFlags::CLONE_NEWNET)?,
-        (NetNs::Fresh, _) if job.plan.namespaces.user == UserNs::Host => network::raise_loopback()?,
         (NetNs::Fresh | NetNs::Host, _) => {}
     }
     match job.plan.namespaces.ipc {

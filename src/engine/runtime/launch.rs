@@ -14,7 +14,7 @@ use super::step::During;
 use super::talk::{Message, Talk};
 use super::{Step, StepError, enter, init};
 use crate::engine::oci::{
-    CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, NamespaceKind, NetNs, PidNs, ProcessPlan, Sharing, UserNs,
+    CgroupPlan, ConsoleSize, IpcNs, LaunchPlan, Limits, NamespaceKind, PidNs, ProcessPlan, Sharing, UserNs,
 };
 use crate::engine::trace::Trace;
 use crate::sys::process::{Cloned, clone3};
@@ -121,7 +121,7 @@ pub struct ExecTarget<'a> {
 /// # Errors
 /// The step that failed; nothing is left behind then.
 pub fn create(plan: &LaunchPlan, stdio: Stdio, netns: Option<BorrowedFd<'_>>) -> Result<Created, StepError> {
-    create_container(plan, stdio, netns, &mut |_| Ok(()), Trace::default())
+    create_traced(plan, stdio, netns, Trace::default())
 }
 
 /// As [`create`], noting in `trace` when each stage ended.
@@ -134,38 +134,44 @@ pub fn create_traced(
     netns: Option<BorrowedFd<'_>>,
     trace: Trace,
 ) -> Result<Created, StepError> {
-    create_container(plan, stdio, netns, &mut |_| Ok(()), trace)
+    let nothing = Outside { meanwhile: &mut |_| {}, run_hooks: &mut |_| Ok(()) };
+    create_container(plan, stdio, netns, nothing, trace)
 }
 
-/// As [`create`] for a plan with hooks outside: `run_hooks` is called with the process once its namespaces exist.
+/// What the caller does while a container is made.
+pub struct Outside<'a> {
+    /// Called once the process has its number and sets itself up.
+    pub meanwhile: &'a mut dyn FnMut(u32),
+    /// Runs the hooks outside of the container, whose first process has the number given, once its namespaces exist.
+    pub run_hooks: &'a mut dyn FnMut(u32) -> Result<(), StepError>,
+}
+
+/// As [`create`], doing `outside` meanwhile; for plans with hooks there.
 ///
 /// # Errors
-/// As [`create`], and whatever `run_hooks` refuses.
-pub fn create_with_hooks(
+/// As [`create`], and whatever the hooks' runner refuses.
+pub fn create_with(
     plan: &LaunchPlan,
     stdio: Stdio,
     netns: Option<BorrowedFd<'_>>,
-    run_hooks: RunHooks<'_>,
+    outside: Outside<'_>,
 ) -> Result<Created, StepError> {
-    create_container(plan, stdio, netns, run_hooks, Trace::default())
+    create_container(plan, stdio, netns, outside, Trace::default())
 }
 
 fn create_container(
     plan: &LaunchPlan,
     stdio: Stdio,
     netns: Option<BorrowedFd<'_>>,
-    run_hooks: RunHooks<'_>,
-    mut trace: Trace,
+    outside: Outside<'_>,
+    trace: Trace,
 ) -> Result<Created, StepError> {
     let devices = devices::gather(&plan.devices)?;
-    let mut limits = plan.cgroup.limits.clone();
-    if let Some(rules) = &mut limits.devices {
-        rules.extend(devices.rules.iter().cloned());
-    }
     let cgroups = Cgroups::new(plan.cgroup.layout.clone());
-    cgroups.create(&plan.cgroup.path, &limits).map_err(|error| cgroup_step(Step::Cgroup, &error))?;
-    trace.mark("cgroup made, limits");
-    let created = create_process(plan, &devices, stdio, netns, &cgroups, run_hooks, trace);
+    let created = cgroups
+        .make_unified(&plan.cgroup.path) // the process is born in it; the others follow while it begins
+        .map_err(|error| cgroup_step(Step::Cgroup, &error))
+        .and_then(|()| create_process(plan, &devices, stdio, netns, &cgroups, outside, trace));
     if created.is_err() {
         let _ = cgroups.remove(&plan.cgroup.path); // the first failure is the one to tell
     }
@@ -178,7 +184,7 @@ fn create_process(
     stdio: Stdio,
     netns: Option<BorrowedFd<'_>>,
     cgroups: &Cgroups,
-    run_hooks: RunHooks<'_>,
+    outside: Outside<'_>,
     mut trace: Trace,
 ) -> Result<Created, StepError> {
     let (talk, childs_talk) = Talk::pair()?;
@@ -199,12 +205,17 @@ fn create_process(
     trace.mark("clone");
     drop((childs_talk, stdio));
     let mut meet = || {
+        let made = cgroups.make_rest(&plan.cgroup.path, &limits_of(plan, devices));
+        made.map_err(|error| cgroup_step(Step::Cgroup, &error))?;
+        talk.tell(&Message::Grouped, None)?;
+        trace.mark("cgroup made, limits");
         if plan.namespaces.user != UserNs::Host {
             let preparer = std::mem::replace(&mut pidfd, moved(&talk)?);
             let _ = waitid(WaitId::PidFd(preparer.as_fd()), WaitIdOptions::EXITED); // it ends by itself
             pid = number_of(&pidfd)?;
         }
-        let pty_master = ready(&talk, pid, run_hooks, &mut trace)?;
+        (outside.meanwhile)(pid);
+        let pty_master = ready(&talk, pid, outside.run_hooks, &mut trace)?;
         trace.mark("the container is set up");
         Ok(pty_master)
     };
@@ -217,10 +228,17 @@ fn create_process(
     }
 }
 
-/// Runs the hooks outside of a container whose first process has the number given.
-type RunHooks<'a> = &'a mut dyn FnMut(u32) -> Result<(), StepError>;
+/// The plan's limits; a list of allowed devices has those that are made, too.
+fn limits_of(plan: &LaunchPlan, devices: &Gathered) -> Limits {
+    let mut limits = plan.cgroup.limits.clone();
+    if let Some(rules) = &mut limits.devices {
+        rules.extend(devices.rules.iter().cloned());
+    }
+    limits
+}
 
-/// The namespaces that the clone makes; the cgroup namespace comes later, once the process is in its cgroup.
+/// The namespaces that the clone makes. The cgroup namespace comes later, once the process is in its cgroup; so does the
+/// network namespace, which takes longer to make than all others: meanwhile we make the cgroup.
 fn own_namespaces(plan: &LaunchPlan) -> CloneFlags {
     let mut flags = CloneFlags::CLONE_NEWNS;
     if plan.namespaces.user != UserNs::Host {
@@ -229,7 +247,6 @@ fn own_namespaces(plan: &LaunchPlan) -> CloneFlags {
     flags.set(CloneFlags::CLONE_NEWPID, plan.namespaces.pid == PidNs::Private);
     flags.set(CloneFlags::CLONE_NEWIPC, plan.namespaces.ipc == IpcNs::Private);
     flags.set(CloneFlags::CLONE_NEWUTS, plan.namespaces.uts == Sharing::Private);
-    flags.set(CloneFlags::CLONE_NEWNET, plan.namespaces.net == NetNs::Fresh);
     flags
 }
 
@@ -297,7 +314,12 @@ fn number_of(pidfd: &OwnedFd) -> Result<u32, StepError> {
 }
 
 /// Waits until the child is set up, running its hooks when it asks for them, and takes the terminal's master from it.
-fn ready(talk: &Talk, pid: u32, run_hooks: RunHooks<'_>, trace: &mut Trace) -> Result<Option<OwnedFd>, StepError> {
+fn ready(
+    talk: &Talk,
+    pid: u32,
+    run_hooks: &mut dyn FnMut(u32) -> Result<(), StepError>,
+    trace: &mut Trace,
+) -> Result<Option<OwnedFd>, StepError> {
     match talk.receive_traced(trace)? {
         Some((Message::Hooks, _)) => {
             run_hooks(pid)?;

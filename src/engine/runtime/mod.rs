@@ -32,7 +32,7 @@ pub use at_rest::{AtRest, AtRestError, at_rest};
 pub use cgroup::{CgroupStats, Cgroups, OomSource};
 pub use hooks::run_hook;
 pub use host::HostFacts;
-pub use launch::{Created, ExecTarget, Running, Stdio, create, create_traced, create_with_hooks, exec};
+pub use launch::{Created, ExecTarget, Outside, Running, Stdio, create, create_traced, create_with, exec};
 pub use network::raise_loopback;
 pub use remap::own_new_files_as;
 pub use start::start_later;

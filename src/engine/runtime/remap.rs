@@ -45,7 +45,7 @@ struct Handed {
 pub(super) fn set_up(job: &Job<'_>, stdio: Stdio, talk: &Talk, trace: &mut Trace) -> Result<Infallible, StepError> {
     let plan = job.plan;
     trace.mark("clone");
-    job.enter_cgroups()?; // the clone is to be born in them
+    job.enter_cgroups(talk)?; // the clone is to be born in them
     process::leave_parent(&plan.process)?;
     init::join_namespaces(job)?;
     trace.mark("session, limits, namespaces");

@@ -23,6 +23,8 @@ const LONGEST: usize = 16 * 1024;
 /// A message of either side.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Message {
+    /// Parent: your cgroups are there, with their limits.
+    Grouped,
     /// Child: I have ended; the process that comes along, your child too, goes on in the user namespace.
     Moved,
     /// Child: everything is set up; the terminal's master comes along.

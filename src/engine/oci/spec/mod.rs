@@ -239,7 +239,8 @@ fn cgroup_path(written: &str, id: &str) -> Result<String, SpecError> {
         }
     }
     match path.to_str() {
-        Some("") => Ok(format!("boxyard-oci/{id}")),
+        // right below the root: a parent of our own would be one more group to make and remove in each hierarchy
+        Some("") => Ok(format!("boxyard-oci-{id}")),
         Some(path) => Ok(path.to_owned()),
         None => Err(invalid("linux.cgroupsPath", written)),
     }

@@ -47,7 +47,7 @@ fn a_small_bundle() {
     let plan = planned(json!({})).unwrap();
     assert_eq!(plan.root, RootPlan::Directory("/bundle/rootfs".into()));
     assert_eq!((plan.namespaces.pid, plan.namespaces.net), (PidNs::Private, NetNs::Host));
-    assert_eq!(plan.cgroup.path, "boxyard-oci/web");
+    assert_eq!(plan.cgroup.path, "boxyard-oci-web");
     assert_eq!(plan.process.capabilities, CapSet::EMPTY);
     assert_eq!(plan.devices.len(), 6);
 }

@@ -61,30 +61,26 @@ impl Cgroups {
         Self { layout }
     }
 
-    /// Makes `path` in every hierarchy, with its missing parents, and applies `limits`.
+    /// Makes `path` in every hierarchy, with its missing parents, and applies `limits`. Where that fails, nothing is left.
     pub fn create(&self, path: &str, limits: &Limits) -> Result<(), CgroupError> {
-        let mut made = self.make_directories(path);
-        for _ in 0..PARENT_RACES {
-            match &made {
-                Err(error) if error.source.kind() == io::ErrorKind::NotFound => made = self.make_directories(path),
-                _ => break,
-            }
-        }
-        let made = made.and_then(|()| self.update(path, limits));
+        let made = self.make_unified(path).and_then(|()| self.make_rest(path, limits));
         if made.is_err() {
             let _ = self.remove(path); // the first failure is the one to tell
         }
         made
     }
 
-    fn make_directories(&self, path: &str) -> Result<(), CgroupError> {
-        for hierarchy in &self.layout.v1 {
-            let is_cpuset = hierarchy.controllers.iter().any(|name| name == "cpuset");
-            make_directory(&hierarchy.mount, Path::new(path), &|directory| {
-                if is_cpuset { inherit_cpuset(directory) } else { Ok(()) }
-            })?;
-        }
-        if let Some(root) = &self.layout.v2 {
+    /// What [`create`](Self::create) does after [`make_unified`](Self::make_unified), for a caller who does something in
+    /// between; he removes what is there of it when this fails.
+    pub fn make_rest(&self, path: &str, limits: &Limits) -> Result<(), CgroupError> {
+        beside_others(|| self.make_v1(path))?;
+        self.update(path, limits)
+    }
+
+    /// Makes `path` in the version 2 tree, if there is one.
+    pub fn make_unified(&self, path: &str) -> Result<(), CgroupError> {
+        let Some(root) = &self.layout.v2 else { return Ok(()) };
+        beside_others(|| {
             let wanted = self.delegated_controllers();
             delegate(root, &wanted);
             make_directory(root, Path::new(path), &|_| Ok(()))?;
@@ -93,6 +89,16 @@ impl Cgroups {
             for group in above.iter().rev().filter(|group| !group.as_os_str().is_empty()) {
                 delegate(&root.join(group), &wanted);
             }
+            Ok(())
+        })
+    }
+
+    fn make_v1(&self, path: &str) -> Result<(), CgroupError> {
+        for hierarchy in &self.layout.v1 {
+            let is_cpuset = hierarchy.controllers.iter().any(|name| name == "cpuset");
+            make_directory(&hierarchy.mount, Path::new(path), &|directory| {
+                if is_cpuset { inherit_cpuset(directory) } else { Ok(()) }
+            })?;
         }
         Ok(())
     }
@@ -307,6 +313,18 @@ fn no_freezer(path: &str) -> CgroupError {
 
 fn open_directory(directory: &Path) -> Result<OwnedFd, rustix::io::Errno> {
     rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Tries again where a parent went away meanwhile.
+fn beside_others(mut make: impl FnMut() -> Result<(), CgroupError>) -> Result<(), CgroupError> {
+    let mut made = make();
+    for _ in 0..PARENT_RACES {
+        match &made {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => made = make(),
+            _ => break,
+        }
+    }
+    made
 }
 
 /// Makes `root/path`; `prepare` is called on each directory on the way that was missing.
