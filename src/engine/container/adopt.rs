@@ -25,6 +25,7 @@ use super::record::ContainerRecord;
 use super::restart::{policy_of, starts_with_engine};
 use super::room::{Room, Rooms, at_once, remove_folder};
 use super::state::{Alive, State};
+use super::syncs::Syncs;
 use crate::engine::EngineError;
 use crate::engine::runtime::Cgroups;
 use crate::engine::shim::{ExitRecord, Shim};
@@ -47,7 +48,8 @@ impl Room {
         let runs = rooms.instance.run().join("containers");
         fs::create_dir_all(&runs).map_err(disk("create the run folder"))?;
         let cgroups = Cgroups::detect(&rooms.host);
-        let turns = Semaphore::new(at_once(rooms.host.cpus));
+        let cpus = rooms.host.cpus;
+        let turns = Semaphore::new(at_once(cpus));
         let room = Arc::new(Self {
             rooms,
             cgroups,
@@ -55,6 +57,10 @@ impl Room {
             execs: ExecTable::default(),
             folder,
             turns,
+            endings: Semaphore::new(at_once(cpus)),
+            creations: Semaphore::new(at_once(cpus)),
+            syncs: Syncs::new(),
+            quiet: Arc::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             traces_starts: std::env::var(trace::VARIABLE).is_ok_and(|value| trace::wants_starts(&value)),
@@ -77,7 +83,7 @@ impl Room {
                     if let Err(error) = self.index.reserve(&record.name, &record.id) {
                         tracing::error!(container = id, %error, "two records have one name; this one is reachable by ID");
                     }
-                    self.index.add(Container::new(record, files));
+                    self.index.add(Container::new(record, files, &self.syncs));
                 }
                 Ok(None) => {
                     if let Err(error) = self.rooms.root.discard(&files.state) {

@@ -201,13 +201,15 @@ impl Room {
     async fn keep(&self, record: ContainerRecord) -> Result<Arc<Container>, EngineError> {
         let folder = self.folder_of(&record.id);
         let (root, place, filled) = (Arc::clone(&self.rooms.root), folder.state.clone(), record.clone());
+        let turn = self.creations.acquire().await; // nobody closes it
         Self::blocking(move || {
             let temp = root.temp_dir("container").map_err(disk("create the container's folder"))?;
             fill(temp.path(), &filled)?;
             fs::rename(temp.keep(), place).map_err(disk("create the container's folder"))
         })
         .await?;
-        let container = Container::new(record.clone(), folder.clone());
+        drop(turn);
+        let container = Container::new(record.clone(), folder.clone(), &self.syncs);
         if let Err(error) = self.copy_image_content(&container, &record).await {
             let root = Arc::clone(&self.rooms.root);
             // What can't be thrown away now is a folder without a container's name; the next start finds and removes it.

@@ -24,6 +24,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a SIGKILL may take; longer means that the kernel holds a process.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a container takes to end that ends by its signal at once, in the middle of many that do so.
+const USUAL_END: Duration = Duration::from_millis(25);
+
 /// How long a shim may take to pass a signal on before something is wrong.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
@@ -106,8 +109,12 @@ impl Room {
             Some(signal) => parse_signal(signal)?,
             None => stop_signal(&record),
         };
-        self.signal(container, signal).await?;
         let grace = options.timeout.unwrap_or_else(|| stop_timeout(&record));
+        let usual_end = match grace {
+            StopTimeout::Never => USUAL_END,
+            StopTimeout::After(grace) => grace.min(USUAL_END),
+        };
+        self.signal_to_end(container, signal, usual_end).await?;
         let ended = match grace {
             StopTimeout::Never => {
                 container.settled().await;
@@ -121,6 +128,7 @@ impl Room {
     /// Says why the next exit will happen, to the shim, too: its restart policy shall not undo it.
     pub async fn end_for_good(&self, container: &Container, intent: Intent) {
         container.intend(intent);
+        let _turn = self.turn_to_end().await;
         let Some(shim) = container.shim() else { return };
         let why = if intent == Intent::Restart { Asked::ToStartAnew } else { Asked::ToStop };
         if let Err(error) = shim.last_run(why).await {
@@ -164,6 +172,14 @@ impl Room {
         self.signal(&container, signal).await.map_err(refuse)
     }
 
+    /// Sends a signal that is to end the container, in turn. The turn lasts until it has ended, `at_most` so long.
+    async fn signal_to_end(&self, container: &Container, signal: i32, at_most: Duration) -> Result<(), EngineError> {
+        let _turn = self.turn_to_end().await;
+        self.signal(container, signal).await?;
+        let _ = tokio::time::timeout(at_most, container.settled()).await; // whoever takes longer ends beside the others
+        Ok(())
+    }
+
     /// Sends `signal` to the first process; one that is paused goes on, so that the signal takes effect.
     async fn signal(&self, container: &Container, signal: i32) -> Result<(), EngineError> {
         // Without a shim it ended since the verb began, as one that waited for its restart does when it is told to.
@@ -194,7 +210,7 @@ impl Room {
 
     /// SIGKILL, and waits for the end. A first process that does not go is followed by all others of its cgroup.
     pub async fn kill_and_wait(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
-        self.signal(container, SIGKILL).await?;
+        self.signal_to_end(container, SIGKILL, USUAL_END).await?;
         if tokio::time::timeout(KILL_LIMIT, container.settled()).await.is_ok() {
             return Ok(());
         }

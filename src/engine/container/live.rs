@@ -5,8 +5,7 @@
 //! (held for a pointer's copy). Readers (`list`, `inspect`, `logs`, `stats`) only take the last one, so they never wait
 //! for a verb.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,14 +15,11 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::record::{ContainerRecord, Folder};
 use super::state::{Exit, State};
+use super::syncs::Syncs;
 use crate::engine::EngineError;
 use crate::engine::events::Events;
 use crate::engine::shim::{Attach, Shim};
-use crate::engine::store::{RecordError, sync_record, write_volatile_record};
-
-/// How long a written record waits before the disk is asked to keep it. Writes that follow each other cost one such
-/// request then, and a container that is gone again by then (`docker run --rm`) costs none.
-const SYNC_DELAY: Duration = Duration::from_millis(200);
+use crate::engine::store::write_volatile_record;
 
 /// A container this engine knows.
 pub struct Container {
@@ -37,6 +33,7 @@ pub struct Container {
     snapshot: RwLock<Arc<ContainerRecord>>,
     pulse: watch::Sender<Pulse>,
     live: Mutex<Live>,
+    syncs: Arc<Syncs>,
     is_sync_due: Arc<AtomicBool>,
     /// Told when a pending restart is no longer wanted.
     pub restart_cancelled: Notify,
@@ -86,7 +83,7 @@ pub struct WaitingAttach {
 
 impl Container {
     /// The container of a record that is on disk already.
-    pub fn new(record: ContainerRecord, folder: Folder) -> Arc<Self> {
+    pub fn new(record: ContainerRecord, folder: Folder, syncs: &Arc<Syncs>) -> Arc<Self> {
         let pulse =
             Pulse { is_running: record.state.is_running(), exit: record.state.exit().cloned(), ..Pulse::default() };
         Arc::new(Self {
@@ -97,6 +94,7 @@ impl Container {
             snapshot: RwLock::new(Arc::new(record)),
             pulse: watch::Sender::new(pulse),
             live: Mutex::new(Live::default()),
+            syncs: Arc::clone(syncs),
             is_sync_due: Arc::default(),
             restart_cancelled: Notify::new(),
         })
@@ -170,23 +168,9 @@ impl Container {
         Ok(())
     }
 
-    /// Has the disk keep the record, in a moment and behind the caller's back: it outlives our own death from the write
-    /// on, and only a power loss within that moment shows the state before.
+    /// Has the disk keep the record, in a moment: see [`Syncs`].
     pub fn sync_soon(&self) {
-        if self.is_sync_due.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (is_due, path) = (Arc::clone(&self.is_sync_due), self.folder.record());
-        tokio::spawn(async move {
-            tokio::time::sleep(SYNC_DELAY).await;
-            // Before the sync: a write that comes during it asks for another one.
-            is_due.store(false, Ordering::Release);
-            match tokio::task::spawn_blocking(move || sync_record(&path)).await {
-                Ok(Err(RecordError::Io { source, .. })) if source.kind() == io::ErrorKind::NotFound => {} // removed
-                Ok(Err(error)) => tracing::warn!(%error, "a power loss may take a container's last state"),
-                _ => {}
-            }
-        });
+        self.syncs.soon(&self.is_sync_due, self.folder.record());
     }
 
     fn show(&self, record: ContainerRecord) {

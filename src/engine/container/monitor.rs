@@ -139,6 +139,7 @@ impl Room {
             self.tell_end(container, &exit);
         }
         self.clean_up(container, &before).await;
+        self.quiet.disturb(&self.closing);
         container.beat(|pulse| {
             pulse.is_running = pause.is_some();
             pulse.exits += u64::from(is_news);

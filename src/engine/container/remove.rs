@@ -85,6 +85,7 @@ impl Room {
             pulse.is_removed = true;
             pulse.is_running = false;
         });
+        self.quiet.disturb(&self.closing);
         self.tasks.spawn_blocking(move || {
             if let Err(error) = trash.empty() {
                 tracing::warn!(%error, "the trash is left for the next start");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,7 +10,9 @@ use tokio_util::task::TaskTracker;
 use super::exec_table::ExecTable;
 use super::index::Index;
 use super::live::Container;
+use super::quiet::Quiet;
 use super::record::{ContainerRecord, Folder};
+use super::syncs::Syncs;
 use crate::engine::EngineError;
 use crate::engine::events::Events;
 use crate::engine::image::Images;
@@ -54,6 +57,14 @@ pub struct Room {
     pub folder: PathBuf,
     /// Who may start or clean up a container now: of many at once a few at a time, see [`at_once`].
     pub turns: tokio::sync::Semaphore,
+    /// The same for who ends one, by itself: a start shall not wait for those that take their time.
+    pub endings: tokio::sync::Semaphore,
+    /// The same for who creates one, so that he waits for no start.
+    pub creations: tokio::sync::Semaphore,
+    /// What is to be on disk soon.
+    pub syncs: Arc<Syncs>,
+    /// Gives memory back after many containers.
+    pub quiet: Arc<Quiet>,
     /// Everything that goes on without a caller: monitors, verbs under way, restarts.
     pub tasks: TaskTracker,
     /// Ends the monitors when the engine closes; containers run on.
@@ -62,19 +73,28 @@ pub struct Room {
     pub traces_starts: bool,
 }
 
-/// How many containers start or are cleaned up at once: two for each of `cpus`, since a start waits for little but the
+/// How many containers start, end or are cleaned up at once: three for two of `cpus`, since that waits for little but the
 /// kernel. More would not be done sooner (measured: 16 at once on two processors as slow as 5), but fill the processors
-/// with threads and shims, and whoever asks for a list of containers meanwhile would wait behind all of them (five times
-/// as long).
+/// with threads and shims, and whoever asks for a list of containers meanwhile would wait behind all of them.
 pub fn at_once(cpus: u32) -> usize {
-    usize::try_from(cpus).unwrap_or(1).saturating_mul(2).clamp(4, 64)
+    let cpus = usize::try_from(cpus).unwrap_or(1);
+    cpus.saturating_add(cpus.div_ceil(2)).clamp(2, 64)
 }
+
+/// Nobody waits longer than this for a turn to end a container: it is a courtesy to others, and who was to end before may
+/// be stuck.
+const COURTESY: Duration = Duration::from_secs(3);
 
 impl Room {
     /// Waits for a turn to start or clean up a container; it lasts until the answer is dropped.
     pub async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         // Nobody closes it; if somebody did, all could go on at once.
         self.turns.acquire().await.ok()
+    }
+
+    /// Waits for a turn to end a container, which lasts until the answer is dropped; not for ever.
+    pub async fn turn_to_end(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        tokio::time::timeout(COURTESY, self.endings.acquire()).await.ok()?.ok()
     }
 
     /// Runs a verb to its end even if its caller goes away half way: a half-made start would be litter.
