@@ -106,7 +106,8 @@ fn seccomp(runs: usize) -> Outcome<()> {
 /// Create, start, wait, remove through the engine's door: no socket, no CLI.
 async fn in_process(folder: &Path, runs: usize) -> Outcome<()> {
     let instance = Instance::new(&folder.join("root"), &folder.join("run"));
-    let engine = Engine::open(EngineOptions { instance, runtimes: Default::default() }).await?;
+    let engine =
+        Engine::open(EngineOptions { instance, runtimes: Default::default(), build_cache: Default::default() }).await?;
     let programs = vec!["sh".to_owned(), "true".to_owned()];
     engine.images().from_host(HostImage { reference: Some(IMAGE.parse()?), programs, ..HostImage::default() }).await?;
     for (network, budget) in [("none", 10.0), ("bridge", 15.0)] {

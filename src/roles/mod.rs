@@ -14,6 +14,7 @@ mod verbs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use boxyard::cli::{Arguments, Role, Roots};
@@ -88,11 +89,20 @@ fn join(arguments: &Arguments) -> anyhow::Result<Joined> {
     Ok(Joined { docker: Docker::connect_with_transport(Arc::new(handover.clone())), handover: Some(handover) })
 }
 
+/// How long a thread for blocking work waits for the next: less than the engine does before it gives memory back, so that
+/// what a hundred of them had is among that.
+const IDLE_THREADS: Duration = Duration::from_millis(500);
+
 /// The runtime of every role but the shim.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let usual = Usual::of_this_thread();
     let mut threads = tokio::runtime::Builder::new_multi_thread();
-    threads.enable_all().on_thread_start(move || usual.take()).build().context("start threads")
+    threads
+        .enable_all()
+        .thread_keep_alive(IDLE_THREADS)
+        .on_thread_start(move || usual.take())
+        .build()
+        .context("start threads")
 }
 
 /// Refuses to become the engine without root, before anything is touched.

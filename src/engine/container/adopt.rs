@@ -58,7 +58,7 @@ impl Room {
             folder,
             turns,
             endings: Semaphore::new(at_once(cpus)),
-            creations: Semaphore::new(at_once(cpus)),
+            folders: Semaphore::new(at_once(cpus)),
             syncs: Syncs::new(),
             quiet: Arc::default(),
             tasks: TaskTracker::new(),

@@ -201,7 +201,7 @@ impl Room {
     async fn keep(&self, record: ContainerRecord) -> Result<Arc<Container>, EngineError> {
         let folder = self.folder_of(&record.id);
         let (root, place, filled) = (Arc::clone(&self.rooms.root), folder.state.clone(), record.clone());
-        let turn = self.creations.acquire().await; // nobody closes it
+        let turn = self.folders.acquire().await; // nobody closes it
         Self::blocking(move || {
             let temp = root.temp_dir("container").map_err(disk("create the container's folder"))?;
             fill(temp.path(), &filled)?;

@@ -64,9 +64,12 @@ impl Room {
         drop(container.take_waiting());
 
         let (root, folder) = (Arc::clone(&self.rooms.root), container.folder.clone());
+        let turn = self.folders.acquire().await; // nobody closes it
         let discarded =
             Self::blocking(move || root.discard(&folder.state).map_err(disk("remove the container's folder")));
-        let trash = match discarded.await {
+        let discarded = discarded.await;
+        drop(turn);
+        let trash = match discarded {
             Ok(trash) => trash,
             Err(error) => {
                 let why = error.message().to_owned();
@@ -86,8 +89,11 @@ impl Room {
             pulse.is_running = false;
         });
         self.quiet.disturb(&self.closing);
-        self.tasks.spawn_blocking(move || {
-            if let Err(error) = trash.empty() {
+        let room = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let _turn = room.folders.acquire().await;
+            let emptied = tokio::task::spawn_blocking(move || trash.empty());
+            if let Ok(Err(error)) = emptied.await {
                 tracing::warn!(%error, "the trash is left for the next start");
             }
         });

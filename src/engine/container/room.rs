@@ -59,8 +59,8 @@ pub struct Room {
     pub turns: tokio::sync::Semaphore,
     /// The same for who ends one, by itself: a start shall not wait for those that take their time.
     pub endings: tokio::sync::Semaphore,
-    /// The same for who creates one, so that he waits for no start.
-    pub creations: tokio::sync::Semaphore,
+    /// The same for who makes or removes a container's folder, so that he waits for no start.
+    pub folders: tokio::sync::Semaphore,
     /// What is to be on disk soon.
     pub syncs: Arc<Syncs>,
     /// Gives memory back after many containers.
