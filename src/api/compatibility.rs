@@ -28,6 +28,7 @@ pub fn page() -> String {
         let _ = writeln!(page, "| {} | `{path}` | {} | {note} |", row.method, row.since);
     }
     page.push_str(&create_fields());
+    page.push_str(CACHES);
     page
 }
 
@@ -50,6 +51,24 @@ fn create_fields() -> String {
     }
     text
 }
+
+/// What becomes of build caches that come from elsewhere or go there.
+const CACHES: &str = "\n# Build caches that travel\n\n\
+    | `--cache-from`, `--cache-to` | standing |\n| --- | --- |\n\
+    | `type=registry,ref=IMAGE[,mode=min\\|max]` | works, with any registry; a document of our own \
+      (`application/vnd.boxyard.build.cache.v1+json`) and the layers it names, as an OCI manifest |\n\
+    | `type=inline`, `BUILDKIT_INLINE_CACHE=1` | works; the document stands in the image's configuration as \
+      `boxyard.build.cache.v1` |\n\
+    | `type=local,src=DIR`, `type=local,dest=DIR` | works with `boxyard build`, as an OCI layout; docker's classic client can't \
+      send folders |\n\
+    | an image's name, as docker's classic builder takes it | works: records that it carries, else RUN steps by its history, on \
+      the very same layers |\n\
+    | `type=gha`, `type=s3`, `type=azblob` | refused by name |\n\n\
+    With BuildKit images are exchanged, not caches: its cache documents (`moby.buildkit.cache.v0`,\n\
+    `application/vnd.buildkit.cacheconfig.v0`) are neither read nor written, as their keys name BuildKit's own operations. An image \
+    that\nBuildKit built is read by its history. `mode=min` takes the steps of the result's own layers; steps of other stages run \
+    again.\nA cache that can't be reached is a warning. `SOURCE_DATE_EPOCH` dates image, history and, as BuildKit's \
+    `rewrite-timestamp`, files.\n";
 
 const SWARM: &str = "Swarm";
 

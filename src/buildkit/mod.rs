@@ -4,11 +4,13 @@
 //! `StatusResponse` of BuildKit's `control.proto`, in protobuf's wire format. A dozen fields do not pay for a code
 //! generator.
 
+mod cache;
 mod decode;
 mod encode;
 mod history;
 pub mod session;
 
+pub use cache::{CacheKind, CacheMode, CacheSpec, CacheSpecError, CacheWay};
 pub use decode::{TraceError, decode, decode_aux};
 pub use encode::encode_aux;
 pub use history::{BuildEntry, BuildState, BuildStep, BuildStepState, millis_between};

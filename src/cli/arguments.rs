@@ -55,6 +55,11 @@ pub struct Roots {
     /// Give containers ids of their own on the host: default, USER[:GROUP] (of /etc/subuid, /etc/subgid) or FIRST+COUNT
     #[arg(long, global = true, env = "BOXYARD_USERNS_REMAP", value_name = "IDS", hide_env_values = true)]
     pub userns_remap: Option<String>,
+
+    /// What the build cache may keep: reserve=10%,max=60%,free=20%,age=60d (the defaults), each a size, a part of the disk or
+    /// none; a size alone is max
+    #[arg(long, global = true, env = "BOXYARD_BUILD_CACHE", value_name = "LIMITS", hide_env_values = true)]
+    pub build_cache: Option<String>,
 }
 
 /// What a process can be told to do.

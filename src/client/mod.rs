@@ -18,6 +18,7 @@
 //! only when nothing of it was sent.
 
 mod build;
+pub mod build_cache;
 pub mod build_context;
 pub mod build_session;
 mod connection;

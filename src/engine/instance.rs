@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::build::Budget;
 use super::remap::Shift;
 
 /// The state root that has the plain names.
@@ -21,6 +22,7 @@ pub struct Instance {
     run: PathBuf,
     tag: Option<String>,
     remap: Option<Shift>,
+    build_cache: Budget,
 }
 
 impl Instance {
@@ -30,13 +32,24 @@ impl Instance {
             let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
             hex::encode(&hash[..3])
         });
-        Self { root: root.to_owned(), run: run.to_owned(), tag, remap: None }
+        Self { root: root.to_owned(), run: run.to_owned(), tag, remap: None, build_cache: Budget::default() }
     }
 
     /// The same, its containers having these ids of the host.
     #[must_use]
     pub fn with_remap(self, remap: Option<Shift>) -> Self {
         Self { remap, ..self }
+    }
+
+    /// The same, its build cache having these limits.
+    #[must_use]
+    pub fn with_build_cache(self, build_cache: Budget) -> Self {
+        Self { build_cache, ..self }
+    }
+
+    /// What its build cache may keep (`--build-cache`).
+    pub fn build_cache(&self) -> Budget {
+        self.build_cache
     }
 
     /// The ids its containers have on the host, where they are others than inside (`--userns-remap`).

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use boxyard::api;
 use boxyard::client::Io;
-use boxyard::engine::build::Budget;
 use boxyard::engine::instance::Instance;
 use boxyard::engine::runtimes::Runtimes;
 use boxyard::engine::{Engine, EngineError, EngineOptions};
@@ -53,7 +52,7 @@ impl Embedded {
         // Before there are threads for long work.
         super::priority::answers_go_first();
         let engine =
-            Engine::open(EngineOptions { instance: instance.clone(), runtimes, build_cache: Budget::default() })
+            Engine::open(EngineOptions { instance: instance.clone(), runtimes, build_cache: instance.build_cache() })
                 .await?;
         let (socket, listener) = Socket::bind(&instance.socket())?;
         let stop = CancellationToken::new();

@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use boxyard::cli::{Arguments, Role, Roots};
 use boxyard::client::{Docker, HostChoice};
+use boxyard::engine::build::Budget;
 use boxyard::engine::instance::Instance;
 use boxyard::engine::remap::Shift;
 use boxyard::engine::runtimes::Runtimes;
@@ -51,7 +52,8 @@ fn instance(roots: &Roots) -> anyhow::Result<Instance> {
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| path.display().to_string());
     let setting = roots.userns_remap.as_deref().filter(|setting| !setting.is_empty());
     let remap = setting.map(Shift::from_setting).transpose()?;
-    Ok(Instance::new(&absolute(&roots.root)?, &absolute(&roots.run)?).with_remap(remap))
+    let budget = Budget::from_setting(roots.build_cache.as_deref().unwrap_or_default())?;
+    Ok(Instance::new(&absolute(&roots.root)?, &absolute(&roots.run)?).with_remap(remap).with_build_cache(budget))
 }
 
 /// The OCI runtimes that are installed here.

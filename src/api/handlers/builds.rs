@@ -65,6 +65,8 @@ fn request(
     request.no_cache = query.flag("nocache");
     request.no_cache_filter =
         query.list("nocachefilter").iter().flat_map(|it| it.split(',')).map(str::to_owned).collect();
+    request.cache_from = query.json::<Option<Vec<String>>>("cachefrom")?.flatten().unwrap_or_default();
+    request.cache_to = query.json::<Option<Vec<String>>>("cacheto")?.flatten().unwrap_or_default();
     request.pull = query.flag("pull");
     request.quiet = query.flag("q");
     request.platform = query.owned("platform");

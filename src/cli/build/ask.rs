@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 
 use super::flags::Build;
+use crate::buildkit::CacheWay;
 use crate::cli::create::ulimit;
 use crate::client::BuildCall;
 
@@ -12,6 +13,9 @@ use crate::client::BuildCall;
 /// # Errors
 /// A flag's value that can't be read.
 pub fn ask(flags: &Build) -> anyhow::Result<BuildCall> {
+    for (way, texts) in [(CacheWay::From, &flags.cache_from), (CacheWay::To, &flags.cache_to)] {
+        texts.iter().try_for_each(|text| way.parse(text).map(drop))?;
+    }
     let mut call = BuildCall::default();
     for tag in &flags.tag {
         call.add("t", tag.as_str());
@@ -24,6 +28,8 @@ pub fn ask(flags: &Build) -> anyhow::Result<BuildCall> {
         .switch("rm", true)
         .switch("nocache", flags.no_cache)
         .add("nocachefilter", flags.no_cache_filter.join(","))
+        .json("cachefrom", &flags.cache_from)
+        .json("cacheto", &flags.cache_to)
         .switch("pull", flags.pull)
         .add("target", flags.target.as_str())
         .add("platform", flags.platform.first().cloned().unwrap_or_default())

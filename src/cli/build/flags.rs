@@ -249,8 +249,6 @@ impl Build {
     fn refuse_not_yet(&self) -> anyhow::Result<()> {
         let flags = [
             ("--annotation", !self.annotation.is_empty()),
-            ("--cache-from", !self.cache_from.is_empty()),
-            ("--cache-to", !self.cache_to.is_empty()),
             ("--output", !self.output.is_empty()),
             ("--push", self.push),
             ("--iidfile", self.iidfile.is_some()),

@@ -1,4 +1,4 @@
-//! `--secret` and `--ssh`: what the build may ask us for while it runs.
+//! `--secret`, `--ssh` and the folders of `--cache-from` and `--cache-to`: what the build may ask us for while it runs.
 //!
 //! What can be known before is told before: a file that is not there, a variable that is not set, a key where an agent's
 //! socket is wanted. The content is read when a step asks for it, and goes from here to the sandbox's memory.
@@ -9,7 +9,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 use super::flags::Build;
+use crate::buildkit::{CacheKind, CacheWay};
 use crate::client::Docker;
+use crate::client::build_cache::CacheFolder;
 use crate::client::build_session::{BuildSession, Providers, SecretSource};
 
 /// A secret longer than this is none: BuildKit's limit, and the engine's.
@@ -37,6 +39,18 @@ pub fn providers(flags: &Build) -> anyhow::Result<Providers> {
         let (id, socket) = agent(text, &HERE)?;
         if providers.agents.insert(id.clone(), socket).is_some() {
             anyhow::bail!("--ssh {text}: {id} is forwarded already");
+        }
+    }
+    for (way, texts) in [(CacheWay::From, &flags.cache_from), (CacheWay::To, &flags.cache_to)] {
+        for (index, text) in texts.iter().enumerate() {
+            let spec = way.parse(text)?;
+            if spec.kind == CacheKind::Local {
+                let folder = Box::new(CacheFolder(std::path::absolute(&spec.folder)?));
+                match way {
+                    CacheWay::From => drop(providers.contexts.insert(way.in_session(index), folder)),
+                    CacheWay::To => drop(providers.outputs.insert(way.in_session(index), folder)),
+                }
+            }
         }
     }
     Ok(providers)

@@ -67,7 +67,7 @@ impl Bases {
     }
 
     /// The credentials for a reference's registry; Docker's own goes by several names.
-    fn auth_for(&self, reference: &Reference) -> Option<RegistryAuth> {
+    pub(super) fn auth_for(&self, reference: &Reference) -> Option<RegistryAuth> {
         let domain = reference.domain();
         let hub = ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
         let config = match self.auth.get(domain) {

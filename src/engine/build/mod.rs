@@ -9,6 +9,7 @@ mod cache;
 mod changes;
 mod context;
 mod copy;
+mod exchange;
 mod fetch;
 mod graph;
 mod history;
@@ -29,7 +30,7 @@ mod teller;
 mod tree;
 mod usage;
 
-pub use cache::{Amount, Budget};
+pub use cache::{Amount, Budget, BudgetError};
 pub use changes::with_changes;
 pub use progress::{BuildFailure, BuildMessage};
 pub use request::{BuildContext, BuildRequest};

@@ -42,6 +42,10 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Run every step of these stages, by name or number, even where the cache has it (`nocachefilter`, Boxyard's own).
     pub no_cache_filter: Vec<String>,
+    /// Caches to take from too (`cachefrom`): images, or `type=registry|local,…`.
+    pub cache_from: Vec<String>,
+    /// Where this build's cache is to go (`cacheto`, Boxyard's own): `type=inline|registry|local,…`.
+    pub cache_to: Vec<String>,
     /// Pull base images even where they are present (`pull`).
     pub pull: bool,
     /// Answer with the image's ID only (`q`).
@@ -70,6 +74,8 @@ impl BuildRequest {
             labels: BTreeMap::new(),
             no_cache: false,
             no_cache_filter: Vec::new(),
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
             pull: false,
             quiet: false,
             platform: None,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::base::Bases;
 use super::cache::Cache;
 use super::context::Context;
+use super::exchange::{Export, Imports, Specs, Told, bring, take};
 use super::graph::{Base, Graph};
 use super::history::Recorder;
 use super::mounts::CacheMounts;
@@ -54,6 +55,11 @@ pub(super) struct Build {
     pub no_cache: bool,
     /// In which stages it is not.
     pub no_cache_filter: Vec<String>,
+    /// Other caches that are asked too.
+    pub imports: Imports,
+    /// Where caches come from and go.
+    pub caches: Specs,
+    keys: Mutex<Vec<Digest>>,
     /// The platform asked for.
     pub platform: Option<String>,
     /// What RUN steps get.
@@ -61,8 +67,8 @@ pub(super) struct Build {
     /// What RUN may ask for beyond a sandbox.
     pub allow: Vec<String>,
     session: Option<String>,
-    teller: Teller,
-    id: String,
+    pub teller: Teller,
+    pub id: String,
     outcomes: HashMap<usize, Outcome>,
     /// The classic number of each stage's FROM, from 0.
     first_steps: BTreeMap<usize, usize>,
@@ -123,6 +129,16 @@ impl Build {
             permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(|_| BuildFailure::cancelled()),
             () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
         }
+    }
+
+    /// Notes that a step has this key.
+    pub(super) fn note_key(&self, key: Digest) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+
+    /// The keys of the steps so far.
+    pub(super) fn keys(&self) -> Vec<Digest> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps a layer from being removed until the build has ended.
@@ -213,6 +229,7 @@ async fn solve(
         .map(|tag| Reference::parse(tag).map(Reference::or_latest))
         .collect::<Result<Vec<_>, _>>()
         .map_err(EngineError::from)?;
+    let caches = Specs::read(&request)?;
     let started = Timestamp::now();
     let context = match request.context {
         BuildContext::Tar(reader) => Context::receive(&room.parts.root, reader, &cancel).await?,
@@ -257,8 +274,11 @@ async fn solve(
         total += parsed.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
     }
     let unused = unused_args(&parsed, &request.build_args);
+    let (id, bases) = (random_id()?, Bases::new(room.parts.images.clone(), request.pull, request.auth));
+    let told = Told { teller, id: &id };
+    let imports = bring(&room, &bases, &caches.from, request.session.as_deref(), &told).await;
     let build = Arc::new(Build {
-        bases: Bases::new(room.parts.images.clone(), request.pull, request.auth),
+        bases,
         room,
         file: parsed.file.clone(),
         facts,
@@ -267,12 +287,15 @@ async fn solve(
         project: tags.first().map_or_else(|| request.dockerfile.clone(), Reference::familiar_name),
         no_cache: request.no_cache,
         no_cache_filter: request.no_cache_filter,
+        imports,
+        caches,
+        keys: Mutex::default(),
         platform: request.platform,
         run: request.run,
         allow: request.allow,
         session: request.session,
         teller: teller.clone(),
-        id: random_id()?,
+        id,
         outcomes,
         first_steps,
         total,
@@ -457,6 +480,10 @@ async fn export(
     if config.created.is_none() {
         config.created = Some(Timestamp::now().to_string());
     }
+    if build.caches.is_inline {
+        let own = Export { cache: build.cache(), images: build.images(), keys: build.keys(), layers: &result.layers };
+        config.build_cache = Some(own.inline());
+    }
     let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
     // Without a parent, as BuildKit's: a base is an image of its own, not a half-made one of this.
     let new = NewImage { config, layers: result.layers.clone(), tags, parent: None };
@@ -466,7 +493,9 @@ async fn export(
         vertex.error = error.message().to_owned();
     }
     build.teller.tell(BuildMessage::Vertex(vertex));
-    Ok(Built { id: image?.id.to_string(), tags: names })
+    let image = image?;
+    take(build, &result.layers, &Told { teller: &build.teller, id: &build.id }).await;
+    Ok(Built { id: image.id.to_string(), tags: names })
 }
 
 /// Dates the image, and every step of its history that is younger, the base's ones too.

@@ -47,6 +47,9 @@ pub struct ImageConfig {
     /// How it came to be, oldest first.
     #[serde(default, deserialize_with = "null_is_default")]
     pub history: Vec<HistoryEntry>,
+    /// The build cache that the image carries for its own steps (`--cache-to type=inline`), base64.
+    #[serde(default, rename = "boxyard.build.cache.v1", skip_serializing_if = "Option::is_none")]
+    pub build_cache: Option<String>,
 }
 
 /// The layers of an image, lowest first.

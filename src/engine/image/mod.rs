@@ -6,6 +6,7 @@
 
 mod config;
 mod elf;
+mod far;
 mod host;
 mod import;
 mod list;
@@ -25,6 +26,7 @@ mod users;
 
 pub use crate::engine::registry::Access as RegistryAuth;
 pub use config::{HistoryEntry, ImageConfig, RootFs, host_architecture};
+pub use far::{FarDocument, FarLayers};
 pub use message::Progress;
 pub use record::{Image, ImageId};
 pub use reference::{Reference, ReferenceError};

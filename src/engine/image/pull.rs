@@ -37,14 +37,14 @@ impl Images {
 }
 
 /// What all layers of one pull share.
-struct Pull {
-    shared: Arc<Shared>,
-    registry: Registry,
-    teller: Teller,
+pub(super) struct Pull {
+    pub shared: Arc<Shared>,
+    pub registry: Registry,
+    pub teller: Teller,
     /// `domain/path`, to remember where blobs came from.
-    repository: String,
+    pub repository: String,
     /// Set when one layer failed: the others need not come any more.
-    stop: CancellationToken,
+    pub stop: CancellationToken,
 }
 
 impl Shared {
@@ -123,13 +123,13 @@ impl Shared {
 }
 
 /// Why the layers did not come.
-enum LayersError {
+pub(super) enum LayersError {
     Registry(RegistryError),
     Engine(EngineError),
 }
 
 impl LayersError {
-    fn about(self, name: &str, repository: &str) -> EngineError {
+    pub fn about(self, name: &str, repository: &str) -> EngineError {
         match self {
             Self::Registry(error) => error.about(name, repository),
             Self::Engine(error) => error,
@@ -220,7 +220,7 @@ impl Pull {
     }
 
     /// Brings one layer: the three stages, and whose error counts.
-    async fn layer(&self, blob: Descriptor, diff: DiffId) -> Result<Unpacked, LayersError> {
+    pub async fn layer(&self, blob: Descriptor, diff: DiffId) -> Result<Unpacked, LayersError> {
         let (compressed, compressed_reader) = chunks();
         let (inflated, inflated_reader) = chunks();
         let layers = Arc::clone(&self.shared.layers);
@@ -292,7 +292,7 @@ fn host_platform() -> Platform {
     Platform { architecture: host_architecture().to_owned(), os: "linux".to_owned(), variant }
 }
 
-fn wanted_platform(text: Option<&str>) -> Result<Platform, EngineError> {
+pub(super) fn wanted_platform(text: Option<&str>) -> Result<Platform, EngineError> {
     let host = host_platform();
     match text.filter(|text| !text.is_empty()) {
         None => Ok(host),

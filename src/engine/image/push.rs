@@ -31,11 +31,11 @@ impl Images {
     }
 }
 
-struct Push {
-    shared: Arc<Shared>,
-    registry: Registry,
-    teller: Teller,
-    repository: Reference,
+pub(super) struct Push {
+    pub shared: Arc<Shared>,
+    pub registry: Registry,
+    pub teller: Teller,
+    pub repository: Reference,
 }
 
 impl Shared {
@@ -65,18 +65,25 @@ impl Shared {
                 EngineError::not_found(format!("An image does not exist locally with the tag: {}", tag.familiar()))
                     .because(no_such_image(&tag.familiar()))
             })?;
-            Arc::clone(&push).image(&image, &tag).await.map_err(|error| match error {
-                PushError::Registry(error) => error.about(&name, &familiar),
-                PushError::Engine(error) => error,
-            })?;
+            Arc::clone(&push).image(&image, &tag).await.map_err(|error| error.about(&name, &familiar))?;
         }
         Ok(())
     }
 }
 
-enum PushError {
+/// Why something did not get there.
+pub(super) enum PushError {
     Registry(RegistryError),
     Engine(EngineError),
+}
+
+impl PushError {
+    pub fn about(self, name: &str, familiar: &str) -> EngineError {
+        match self {
+            Self::Registry(error) => error.about(name, familiar),
+            Self::Engine(error) => error,
+        }
+    }
 }
 
 impl From<RegistryError> for PushError {
@@ -137,7 +144,7 @@ impl Push {
     }
 
     /// Brings one layer to the registry, by the cheapest way.
-    async fn layer(&self, layer: &Layer) -> Result<Blob, PushError> {
+    pub async fn layer(&self, layer: &Layer) -> Result<Blob, PushError> {
         let is_gzip = |blob: &&Blob| blob.media_type.ends_with("gzip");
         for blob in layer.blobs.iter().filter(is_gzip) {
             if self.registry.has_blob(&blob.digest).await? {

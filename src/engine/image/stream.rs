@@ -17,6 +17,11 @@ use super::Progress;
 pub(super) struct Teller(mpsc::UnboundedSender<Progress>);
 
 impl Teller {
+    /// One that nobody listens to.
+    pub fn silent() -> Self {
+        Self(mpsc::unbounded_channel().0)
+    }
+
     /// Tells one thing; that nobody listens any more is no error.
     pub fn tell(&self, progress: Progress) {
         let _ = self.0.send(progress);

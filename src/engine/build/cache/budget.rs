@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::shelf::Entry;
+use crate::engine::filters::parse_go_duration;
 
 /// What nobody used for so long goes, beyond the reserve (BuildKit's default policy: 60 days).
 const KEEP_FOR: Duration = Duration::from_secs(60 * 24 * 60 * 60);
@@ -39,6 +40,85 @@ pub struct Budget {
     pub min_free: Option<Amount>,
     /// What was of no use for so long goes, beyond the reserve; stays for ever where `None`.
     pub keep_for: Option<Duration>,
+}
+
+/// Why a text is no budget.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "build cache {text:?}: {reason}; written like reserve=10%,max=60%,free=20%,age=60d, each a size, a part of the disk or none"
+)]
+pub struct BudgetError {
+    text: String,
+    reason: String,
+}
+
+impl Budget {
+    /// Reads `reserve=10%,max=20GB,free=none,age=30d`; what is not named stays at its default. A size alone is `max`.
+    ///
+    /// # Errors
+    /// [`BudgetError`] names what can't be read.
+    pub fn from_setting(text: &str) -> Result<Self, BudgetError> {
+        let refused = |reason: String| BudgetError { text: text.to_owned(), reason };
+        let mut budget = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or(("max", part));
+            let amount = || match value {
+                "none" => Ok(None),
+                _ => amount(value).map(Some).ok_or_else(|| refused(format!("{value:?} is no size"))),
+            };
+            match name {
+                "reserve" => budget.reserved = amount()?.unwrap_or(Amount::Bytes(0)),
+                "max" => budget.max_used = amount()?,
+                "free" => budget.min_free = amount()?,
+                "age" if value == "none" => budget.keep_for = None,
+                "age" => {
+                    let age = age(value).ok_or_else(|| refused(format!("{value:?} is no time")))?;
+                    budget.keep_for = Some(age);
+                }
+                other => return Err(refused(format!("{other:?} is not known"))),
+            }
+        }
+        // What may be kept at most is not reserved beyond that.
+        if let (Some(Amount::Bytes(max)), Amount::Percent(_)) = (budget.max_used, budget.reserved)
+            && !text.contains("reserve=")
+        {
+            budget.reserved = Amount::Bytes(max);
+        }
+        Ok(budget)
+    }
+}
+
+/// `10%`, `512MB`, `2.5GiB`, `1000`.
+fn amount(text: &str) -> Option<Amount> {
+    if let Some(percent) = text.strip_suffix('%') {
+        return percent.parse().ok().filter(|percent| *percent <= 100).map(Amount::Percent);
+    }
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let unit = unit.to_ascii_lowercase();
+    let (power, base) = match unit.strip_suffix("ib") {
+        Some(unit) => (unit, 1024_u64),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000),
+    };
+    let factor = base.checked_pow(match power {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return None,
+    })?;
+    let number: f64 = number.parse().ok()?;
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // sizes of disks
+    Some(Amount::Bytes((number * factor as f64) as u64))
+}
+
+/// `60d`, or a Go duration.
+fn age(text: &str) -> Option<Duration> {
+    match text.strip_suffix('d') {
+        Some(days) => days.parse::<u32>().ok().map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
+        None => parse_go_duration(text),
+    }
 }
 
 impl Default for Budget {
@@ -241,6 +321,24 @@ mod tests {
         let max = |bytes| Rule { max_used: Some(bytes), ..Rule::default() };
         assert_eq!(chosen(&entries, max(40), &DISK), Vec::<&str>::new());
         assert_eq!(chosen(&entries, max(39), &DISK), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_budget_can_be_written() {
+        let read = |text: &str| Budget::from_setting(text).map_err(|error| error.to_string());
+        assert_eq!(read(""), Ok(Budget::default()));
+        let written = read("reserve=1GiB,max=2.5GB,free=none,age=30d").unwrap();
+        assert_eq!((written.reserved, written.max_used), (Amount::Bytes(1 << 30), Some(Amount::Bytes(2_500_000_000))));
+        assert_eq!((written.min_free, written.keep_for), (None, Some(Duration::from_secs(30 * 24 * 3600))));
+        let alone = read("20MB").unwrap();
+        assert_eq!((alone.reserved, alone.max_used), (Amount::Bytes(20_000_000), Some(Amount::Bytes(20_000_000))));
+        assert_eq!(read("age=36h,max=50%").unwrap().max_used, Some(Amount::Percent(50)));
+        for (text, reason) in
+            [("max=many", "\"many\" is no size"), ("size=1", "\"size\" is not known"), ("age=x", "\"x\" is no time")]
+        {
+            assert!(read(text).unwrap_err().starts_with(&format!("build cache {text:?}: {reason}; ")));
+        }
+        assert!(read("101%").is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::budget::{Amount, Budget};
+pub use self::budget::{Amount, Budget, BudgetError};
 pub(super) use self::budget::{Disk, Rule, select};
 pub(super) use self::explain::Missed;
 pub(super) use self::key::Key;
@@ -132,6 +132,12 @@ impl Cache {
     /// ever done.
     pub(super) fn explain(&self, missed: Missed<'_>) -> Option<String> {
         explain::why(self.index().records.values(), missed)
+    }
+
+    /// The records of some keys, as far as there are any.
+    pub(super) fn some(&self, keys: &[Digest]) -> Vec<Record> {
+        let index = self.index();
+        keys.iter().filter_map(|key| index.records.get(key).cloned()).collect()
     }
 
     /// All records, newest first.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::key::FILE;
 use crate::engine::image::ImageId;
 use crate::engine::layer::{ChainId, Digest};
 
@@ -39,6 +40,11 @@ pub(in crate::engine::build) struct Record {
 }
 
 impl Record {
+    /// Leaves the files among its inputs out; only explanations need them.
+    pub(in crate::engine::build) fn drop_files(&mut self) {
+        self.inputs.retain(|name, _| !name.starts_with(FILE));
+    }
+
     /// When it was last of use, its making included.
     pub(super) fn last_used(&self) -> Timestamp {
         self.used.unwrap_or(self.created)

@@ -11,7 +11,7 @@ use crate::engine::image::ImageConfig;
 use crate::engine::layer::Digest;
 
 impl Work<'_> {
-    pub(super) fn configure(
+    pub(super) async fn configure(
         &self,
         after: &StageState,
         created_by: &str,
@@ -21,7 +21,7 @@ impl Work<'_> {
         let key = Key::new("config", created_by, self.result.top())
             .with("configuration", Digest::of(before.as_bytes()).to_string())
             .with("result", Digest::of(sorted_json(&after.config).as_bytes()).to_string());
-        match self.cached_quietly(&key, teller) {
+        match self.cached_quietly(&key, teller).await {
             Some(done) => Ok(done),
             None => self.keep(key, None),
         }

@@ -50,7 +50,7 @@ impl Work<'_> {
         let link_owner = self.owner_of_link(step).await.map_err(&failed)?;
         let key = self.copy_key(step, created_by, &bundle, link_owner);
         let key = self.dated(key);
-        if let Some(done) = self.cached(&key, teller) {
+        if let Some(done) = self.cached(&key, teller).await {
             drop(permit);
             return if step.is_link { self.stacked(done).await } else { Ok(done) };
         }

@@ -18,13 +18,15 @@ pub(in crate::engine::build) struct Lineage {
 
 /// The step at hand.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Position {
+pub(in crate::engine::build) struct Position {
     /// Its number in the stage; FROM and its triggers are 0.
     pub index: usize,
     /// The instruction on one line.
     pub text: String,
     /// All instructions of the stage, each on one line.
     pub texts: Vec<String>,
+    /// What the image's history will say of it.
+    pub created_by: String,
 }
 
 impl Position {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::lineage::{Lineage, Position};
+use self::lineage::Lineage;
+pub(super) use self::lineage::Position;
 use super::cache::BaseImage;
 use super::graph::{Base, Node};
 use super::plan::{Planned, StageState, Step};
@@ -109,7 +110,9 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             image.layers.iter().for_each(|layer| build.hold(layer));
             let base = Some(BaseImage { name: name.clone(), id: image.id });
             let lineage = Lineage { base, ..Lineage::default() };
-            Ok(StageResult { config: image.config, layers: image.layers, lineage })
+            // The base's own cache is not this image's.
+            let config = ImageConfig { build_cache: None, ..image.config };
+            Ok(StageResult { config, layers: image.layers, lineage })
         }
     }
 }
@@ -165,8 +168,9 @@ impl<'a> Work<'a> {
         let Planned { step, after, created_by } = self.state.plan(instruction, &self.build.facts).map_err(|error| {
             EngineError::invalid(format!("dockerfile parse error on line {}: {error}", lines.first))
         })?;
+        self.position.created_by = created_by.clone();
         let done = match step {
-            Step::Configure => self.configure(&after, &created_by, teller)?,
+            Step::Configure => self.configure(&after, &created_by, teller).await?,
             Step::MakeWorkdir(path) => self.make_workdir(path, &created_by, teller).await?,
             Step::Run(run) => self.run(&run, teller).await?,
             Step::Copy(copy) => self.copy(&copy, &created_by, teller).await?,

@@ -26,7 +26,7 @@ impl Work<'_> {
         self.refuse_what_is_not_allowed(step)?;
         let sources = self.mount_sources(step).await?;
         let key = self.dated(self.run_key(step, &sources));
-        if let Some(done) = self.cached(&key, teller) {
+        if let Some(done) = self.cached(&key, teller).await {
             return Ok(done);
         }
         let layer = self.carry_out(step, &sources, teller).await?;

@@ -25,7 +25,7 @@ impl Work<'_> {
     ) -> Result<Done, BuildFailure> {
         let key = Key::new("workdir", created_by, self.result.top());
         let key = self.dated(key);
-        if let Some(done) = self.cached(&key, teller) {
+        if let Some(done) = self.cached(&key, teller).await {
             return Ok(done);
         }
         let place = Place::new(self.build, &self.result.layers)?;
