@@ -32,7 +32,7 @@ const ROUNDS: usize = 3;
 const USUAL_LIST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 20 });
 
 /// What an engine may hold more after the last round than after the first, out of some 20 MiB that a round takes.
-const MEMORY_SLACK: u64 = 4 << 20;
+const MEMORY_SLACK: u64 = 8 << 20;
 /// Within this time after the last container is gone an engine has given back the memory that they took.
 const MEMORY_SETTLES: Duration = Duration::from_secs(5);
 
