@@ -4,165 +4,13 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::collections::BTreeMap;
+mod build_yard;
+
 use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use bollard_stubs::models as docker;
-use boxyard::buildkit::Vertex;
 use boxyard::engine::ErrorKind;
-use boxyard::engine::build::{
-    Budget, BuildContext, BuildFailure, BuildMessage, BuildParts, BuildRequest, Builds, PruneRequest,
-};
-use boxyard::engine::events::Events;
-use boxyard::engine::image::{HostImage, Images, Reference};
-use boxyard::engine::instance::Instance;
-use boxyard::engine::layer::Layers;
-use boxyard::engine::network::Networks;
-use boxyard::engine::runtime::{Cgroups, HostFacts};
-use boxyard::engine::shim::ShimBinary;
-use boxyard::engine::store::StateRoot;
-use futures_util::StreamExt;
-use tempfile::TempDir;
-
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The rooms a build needs, on a state root of their own, with an image `base`.
-struct Yard {
-    folder: TempDir,
-    images: Images,
-    builds: Builds,
-    cgroup_parent: String,
-}
-
-/// What a build said.
-#[derive(Default)]
-struct Outcome {
-    text: String,
-    id: Option<String>,
-    failure: Option<BuildFailure>,
-    vertexes: BTreeMap<String, Vertex>,
-    warnings: Vec<String>,
-    log: String,
-}
-
-impl Outcome {
-    fn succeeded(self) -> Self {
-        assert_eq!(self.failure, None, "{}", self.text);
-        self
-    }
-
-    fn failed(self) -> BuildFailure {
-        self.failure.unwrap_or_else(|| panic!("it was to fail:\n{}", self.text))
-    }
-
-    /// The steps that were done, not taken from the cache, by their names.
-    fn done(&self) -> Vec<&str> {
-        let steps = self.vertexes.values().filter(|it| it.lines.is_some() && !it.cached && !it.name.contains("FROM"));
-        let mut names: Vec<&str> = steps.map(|it| it.name.as_str()).collect();
-        names.sort_unstable();
-        names
-    }
-}
-
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(if name.ends_with(".sh") { 0o755 } else { 0o644 });
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, name, content.as_bytes()).unwrap();
-    }
-    tar.into_inner().unwrap()
-}
-
-fn request(context: Vec<u8>) -> BuildRequest {
-    let mut request = BuildRequest::new(BuildContext::Tar(Box::new(std::io::Cursor::new(context))));
-    request.run = docker::HostConfig { network_mode: Some("none".to_owned()), ..docker::HostConfig::default() };
-    request
-}
-
-impl Drop for Yard {
-    fn drop(&mut self) {
-        // Without an engine nobody else gives it back.
-        Cgroups::detect(&HostFacts::read()).remove_if_empty(&self.cgroup_parent);
-    }
-}
-
-impl Yard {
-    async fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("build-").tempdir_in("/tmp").unwrap();
-        let instance = Instance::new(&folder.path().join("root"), &folder.path().join("run"));
-        std::fs::create_dir(instance.run()).unwrap();
-        let cgroup_parent = instance.cgroup_parent();
-        let root = Arc::new(StateRoot::open(instance.root()).unwrap());
-        let events = Arc::new(Events::default());
-        let layers = Arc::new(Layers::open(Arc::clone(&root)).unwrap());
-        let images = Images::open(Arc::clone(&root), layers, Arc::clone(&events)).unwrap();
-        let networks = Networks::open(Arc::clone(&root), instance.clone(), Arc::clone(&events)).await.unwrap();
-        let builds = Builds::open(BuildParts {
-            root,
-            instance,
-            images: images.clone(),
-            networks: Arc::new(networks),
-            host: Arc::new(HostFacts::read()),
-            shim: ShimBinary::of_file(Path::new(env!("CARGO_BIN_EXE_boxyard"))).unwrap(),
-            events,
-            budget: Budget::default(),
-        })
-        .await
-        .unwrap();
-        let programs = ["sh", "cat", "ls", "stat", "sleep", "rm", "mkdir", "id", "env", "readlink"];
-        let host = HostImage {
-            reference: Some(Reference::parse("base").unwrap().or_latest()),
-            programs: programs.map(str::to_owned).to_vec(),
-            ..HostImage::default()
-        };
-        images.from_host(host).await.unwrap();
-        Self { folder, images, builds, cgroup_parent }
-    }
-
-    async fn build(&self, files: &[(&str, &str)]) -> Outcome {
-        self.build_with(files, |_| {}).await
-    }
-
-    async fn build_with(&self, files: &[(&str, &str)], change: impl FnOnce(&mut BuildRequest)) -> Outcome {
-        let mut request = request(archive(files));
-        change(&mut request);
-        let mut outcome = Outcome::default();
-        let mut messages = Box::pin(self.builds.build(request));
-        let all = async {
-            while let Some(message) = messages.next().await {
-                match message {
-                    BuildMessage::Text(text) => outcome.text.push_str(&text),
-                    BuildMessage::Image(id) => outcome.id = Some(id),
-                    BuildMessage::Failed(failure) => outcome.failure = Some(failure),
-                    BuildMessage::Vertex(vertex) => drop(outcome.vertexes.insert(vertex.digest.clone(), vertex)),
-                    BuildMessage::Warning(warning) => outcome.warnings.push(warning.short),
-                    BuildMessage::Log(log) => outcome.log.push_str(&String::from_utf8_lossy(&log.msg)),
-                    BuildMessage::Status(_) | BuildMessage::Pull(_) => {}
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, all).await.expect("the build ends");
-        self.leaves_nothing_half_made();
-        outcome
-    }
-
-    fn count(&self, folder: &str) -> usize {
-        std::fs::read_dir(self.folder.path().join(folder)).map_or(0, Iterator::count)
-    }
-
-    fn leaves_nothing_half_made(&self) {
-        assert_eq!(self.count("root/tmp"), 0, "temp folders");
-        assert_eq!(self.count("run/builds"), 0, "bundles");
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(&*self.folder.path().to_string_lossy()), "mounts");
-    }
-}
+use boxyard::engine::build::{BuildContext, BuildRequest, PruneRequest};
+use build_yard::{Yard, archive};
 
 const APP: &str = "FROM base\nRUN echo installed > /tool && echo working\nCOPY hello.txt /app/\nWORKDIR /app\nCMD [\"cat\", \"hello.txt\"]\n";
 
@@ -327,25 +175,11 @@ async fn files_arrive_as_asked() {
 async fn a_dropped_stream_ends_the_build_and_leaves_nothing() {
     let yard = Yard::new().await;
     let text = "FROM base\nRUN echo $$ is up; sleep 1000\n";
-    let mut messages = Box::pin(yard.builds.build(request(archive(&[("Dockerfile", text)]))));
-    let mut log = String::new();
-    while !log.contains("is up") {
-        match tokio::time::timeout(PATIENCE, messages.next()).await.unwrap() {
-            Some(BuildMessage::Log(it)) => log.push_str(&String::from_utf8_lossy(&it.msg)),
-            Some(BuildMessage::Failed(failure)) => panic!("{failure:?}"),
-            Some(_) => {}
-            None => panic!("it was to go on"),
-        }
-    }
+    let mut build = yard.begin(&[("Dockerfile", text)], |_| {});
+    build.until(|outcome| outcome.log.contains("is up")).await;
     assert_eq!(yard.count("run/builds"), 1);
-    drop(messages);
-    let gone = async {
-        while yard.count("run/builds") + yard.count("root/tmp") > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.expect("nothing is left");
-    yard.leaves_nothing_half_made();
+    drop(build);
+    yard.comes_to_rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

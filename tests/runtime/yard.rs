@@ -48,7 +48,8 @@ impl Yard {
         fs::write(at("lower/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n")
             .expect("passwd");
         fs::write(at("lower/etc/group"), "root:x:0:\napp:x:1000:\naudio:x:29:app\n").expect("group");
-        let stack = OverlayStack { lowers: vec![at("lower")], upper: at("upper"), work: at("work") };
+        let stack =
+            OverlayStack { lowers: vec![at("lower")], upper: at("upper"), work: at("work"), is_volatile: false };
         Self { plan: plan(name, stack, host_config), temp }
     }
 

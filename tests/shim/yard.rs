@@ -66,7 +66,7 @@ impl Yard {
             id: &id,
             config: &config,
             host_config: &HostConfig::default(),
-            root: OverlayStack { lowers: vec![at("lower")], upper: at("upper"), work: at("work") },
+            root: OverlayStack { lowers: vec![at("lower")], upper: at("upper"), work: at("work"), is_volatile: false },
             mounts: host_programs(&at("lower")),
             net: NetNs::Fresh,
             cgroup_parent: format!("boxyard-shim-test-{}-{number}", std::process::id()),

@@ -7,8 +7,10 @@ use bollard_stubs::models as docker;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::platform::is_same;
 use super::progress::BuildFailure;
-use crate::engine::image::{Image, Images, Progress, PullRequest, Reference, RegistryAuth};
+use crate::engine::image::{Image, ImageConfig, Images, Progress, PullRequest, Reference, RegistryAuth};
+use crate::engine::registry::Platform;
 use crate::engine::{EngineError, ErrorKind};
 
 /// Finds base images for one build.
@@ -26,11 +28,12 @@ impl Bases {
         Self { images, always_pull, auth, pulls: Mutex::default() }
     }
 
-    /// The image that `name` means, pulled where it is missing; `progress` is told of the pull.
+    /// The image that `name` means, pulled where it is missing or not of the platform that is `wanted`; `progress` is told
+    /// of the pull.
     pub(super) async fn image(
         &self,
         name: &str,
-        platform: Option<&str>,
+        wanted: Option<&Platform>,
         cancel: &CancellationToken,
         mut progress: impl FnMut(Progress),
     ) -> Result<Image, BuildFailure> {
@@ -42,12 +45,17 @@ impl Bases {
         if !self.always_pull || *was_pulled {
             match self.images.find(name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                found => return Ok(found?),
+                found => {
+                    let image = found?;
+                    if wanted.is_none_or(|wanted| is_same(wanted, &platform_of(&image.config))) {
+                        return Ok(image);
+                    }
+                }
             }
         }
         let reference = Reference::parse(name).map_err(EngineError::from)?.or_latest();
         let auth = self.auth_for(&reference);
-        let request = PullRequest { reference, platform: platform.map(str::to_owned), auth };
+        let request = PullRequest { reference, platform: wanted.map(ToString::to_string), auth };
         let mut pull = self.images.pull(request);
         loop {
             let message = tokio::select! {
@@ -82,6 +90,11 @@ impl Bases {
             registry_token: None,
         })
     }
+}
+
+/// The platform of an image.
+pub(super) fn platform_of(config: &ImageConfig) -> Platform {
+    Platform { architecture: config.architecture.clone(), os: config.os.clone(), variant: config.variant.clone() }
 }
 
 /// The host of a server's address: `https://registry.example:5000/v2/` names `registry.example:5000`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{BuildFacts, PlanError, expanded};
-use crate::dockerfile::{Body, Dockerfile, Stage};
+use crate::dockerfile::{Body, Dockerfile, Instruction, Stage, parse};
 
 /// What a stage stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,14 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Finds the stages that `target` (the last stage where `None`) needs.
-    pub(super) fn of(file: &Dockerfile, target: Option<&str>, facts: &BuildFacts) -> Result<Self, PlanError> {
+    /// Finds the stages that `target` (the last stage where `None`) needs. `triggers` gives the ONBUILD instructions of a
+    /// base image, as far as it is here: they may copy from stages, too.
+    pub(super) fn of(
+        file: &Dockerfile,
+        target: Option<&str>,
+        facts: &BuildFacts,
+        triggers: &dyn Fn(&str) -> Vec<String>,
+    ) -> Result<Self, PlanError> {
         let goal = match target.filter(|target| !target.is_empty()) {
             None => file.stages.last(),
             Some(target) => Some(find_target(file, target)?),
@@ -53,10 +59,27 @@ impl Graph {
             if let Base::Stage(below) = node.base {
                 wanted.push(below);
             }
-            wanted.extend(sources(file, stage));
+            if let Base::Image(name) = &node.base {
+                let triggers = triggers(name).iter().map(|text| trigger(text)).collect::<Result<Vec<_>, _>>()?;
+                wanted.extend(sources(file, index, triggers.iter()));
+            }
+            wanted.extend(sources(file, index, file.stage_instructions(stage).iter()));
             nodes.insert(index, node);
         }
         Ok(Self { nodes: nodes.into_values().collect() })
+    }
+}
+
+/// The instruction of a base image's ONBUILD: what may not be one is refused here again, since the image may be anybody's.
+pub(super) fn trigger(text: &str) -> Result<Instruction, PlanError> {
+    let mut parsed = parse(&format!("FROM scratch\nONBUILD {text}"));
+    let about = |why: &str| PlanError::new(format!("the base image's ONBUILD instruction {text:?}: {why}"));
+    if let Some(error) = parsed.first_error() {
+        return Err(about(&error.message));
+    }
+    match (parsed.file.instructions.len(), parsed.file.instructions.pop().map(|last| last.body)) {
+        (2, Some(Body::OnBuild(trigger))) => Ok(*trigger),
+        _ => Err(about("it is not one instruction")),
     }
 }
 
@@ -96,16 +119,20 @@ fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, Pl
 
 /// The stages that a stage copies from. Where a variable of the stage decides, that is found out as the step comes; so
 /// every stage it could mean counts.
-fn sources(file: &Dockerfile, stage: &Stage) -> BTreeSet<usize> {
+fn sources<'a>(
+    file: &Dockerfile,
+    before: usize,
+    instructions: impl Iterator<Item = &'a Instruction>,
+) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
-    for instruction in file.stage_instructions(stage) {
+    for instruction in instructions {
         let mounted = instruction.flags_named("mount").filter_map(|flag| from_of_mount(flag.value.as_deref()?));
-        found.extend(mounted.filter_map(|from| stage_before(file, &from, stage.index)));
+        found.extend(mounted.filter_map(|from| stage_before(file, &from, before)));
         let Some(from) = instruction.flag("from") else { continue };
         if from.contains('$') {
-            found.extend(0..stage.index);
+            found.extend(0..before);
         } else {
-            found.extend(stage_before(file, from, stage.index));
+            found.extend(stage_before(file, from, before));
         }
     }
     found
@@ -120,7 +147,6 @@ fn from_of_mount(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dockerfile::parse;
 
     fn graph(text: &str, target: Option<&str>) -> Result<Vec<(usize, Base)>, String> {
         let file = parse(text).file;
@@ -128,7 +154,12 @@ mod tests {
         for instruction in file.preamble() {
             facts.declare_global(instruction).unwrap();
         }
-        let graph = Graph::of(&file, target, &facts).map_err(|error| error.message)?;
+        let triggers = |name: &str| match name {
+            "trigger" => vec!["COPY --from=build a b".to_owned()],
+            "chain" => vec!["ONBUILD RUN x".to_owned()],
+            _ => Vec::new(),
+        };
+        let graph = Graph::of(&file, target, &facts, &triggers).map_err(|error| error.message)?;
         Ok(graph.nodes.into_iter().map(|node| (node.index, node.base)).collect())
     }
 
@@ -149,6 +180,17 @@ mod tests {
         let text = "FROM a AS tools\nFROM b AS unused\nFROM c\nRUN --mount=from=tools,target=$x --mount=type=cache,from=d,target=/d x\n";
         let built: Vec<usize> = graph(text, None).unwrap().into_iter().map(|(index, _)| index).collect();
         assert_eq!(built, [0, 2]);
+    }
+
+    #[test]
+    fn triggers_of_a_base_may_copy_from_stages() {
+        let text = "FROM a AS build\nFROM b AS other\nFROM trigger\n";
+        let built: Vec<usize> = graph(text, None).unwrap().into_iter().map(|(index, _)| index).collect();
+        assert_eq!(built, [0, 2]);
+        assert_eq!(
+            graph("FROM chain", None).unwrap_err(),
+            "the base image's ONBUILD instruction \"ONBUILD RUN x\": Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! side; `stage` carries one out, instruction by instruction; `plan` decides what an instruction means, without doing
 //! anything; `cache` knows whether that was done before; `copy` and `run` do it.
 
+mod args;
 mod base;
 mod cache;
 mod changes;
@@ -16,6 +17,7 @@ mod history;
 mod mounts;
 mod owner;
 mod plan;
+mod platform;
 mod ports;
 mod progress;
 mod remote;
@@ -28,6 +30,7 @@ mod stage;
 mod step;
 mod teller;
 mod tree;
+mod turns;
 mod usage;
 
 pub use cache::{Amount, Budget, BudgetError};
@@ -40,16 +43,19 @@ pub use usage::PruneRequest;
 /// What a session's connection is called; the API has no other way to `buildkit`.
 pub use crate::buildkit::session as session_protocol;
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use bollard_stubs::models as docker;
 use futures_util::Stream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::cache::{Cache, Shelf};
 use self::history::{History, Recorder};
 use self::mounts::CacheMounts;
 use self::run::Runner;
+use self::turns::Turns;
 use crate::buildkit::BuildEntry;
 use crate::engine::EngineError;
 use crate::engine::events::Events;
@@ -97,6 +103,10 @@ struct Room {
     shelves: Vec<Arc<dyn Shelf>>,
     /// Held while the cache is brought into its budget.
     collecting: tokio::sync::Mutex<()>,
+    /// Equal steps that are being done.
+    turns: Turns,
+    /// How many steps of all builds do something heavy at once.
+    permits: Arc<Semaphore>,
 }
 
 impl Builds {
@@ -121,7 +131,13 @@ impl Builds {
         let collecting = tokio::sync::Mutex::default();
         let shelves: Vec<Arc<dyn Shelf>> = vec![Arc::new(cache_mounts.clone())];
         let sessions = Sessions::default();
-        Ok(Self { room: Arc::new(Room { parts, cache, cache_mounts, sessions, runner, history, shelves, collecting }) })
+        let permits = Arc::new(Semaphore::new(permits(std::thread::available_parallelism().map_or(1, NonZero::get))));
+        if parts.images.layers().is_unsettled() {
+            parts.images.settle_soon();
+        }
+        let turns = Turns::default();
+        let room = Room { parts, cache, cache_mounts, sessions, runner, history, shelves, collecting, turns, permits };
+        Ok(Self { room: Arc::new(room) })
     }
 
     /// Builds an image. The stream ends after [`BuildMessage::Image`] and its text, or after [`BuildMessage::Failed`];
@@ -191,6 +207,12 @@ impl Builds {
         let room = Arc::clone(&self.room);
         blocking(move || room.disk_usage()).await
     }
+}
+
+/// How many steps run side by side on so many processors: more than there are processors, as steps wait for the network
+/// and the disk, too.
+fn permits(processors: usize) -> usize {
+    (2 * processors).clamp(4, 32)
 }
 
 impl Room {

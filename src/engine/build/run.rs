@@ -136,6 +136,8 @@ impl<'a> Sandbox<'a> {
             RunNetwork::Default => NetworkMode::parse(job.limits.network_mode.as_deref().unwrap_or_default()),
         };
         let remap = self.runner.instance.remap();
+        // It comes while the network is made.
+        let summoned = Shim::summon(&self.runner.shim, &self.bundle)?;
         let (net, netns) = self.join_network(&mode, remap).await?;
         let mut mounts = self.files(&mode, job.limits)?;
         if let Some((name, text)) = &job.step.script {
@@ -172,7 +174,7 @@ impl<'a> Sandbox<'a> {
             health: None,
             runtime: None,
         };
-        let shim = Shim::spawn(&self.runner.shim, &self.bundle, &spec, netns).await?;
+        let shim = summoned.entrust(&spec, netns).await?;
         self.shim = Some(shim.clone());
         let io = shim.attach(Attach { stdout: true, stderr: true, ..Attach::default() }).await?;
         shim.start().await?;

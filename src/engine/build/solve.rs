@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_stubs::models as docker;
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::base::Bases;
+use super::args;
+use super::base::{self, Bases};
 use super::cache::Cache;
 use super::context::Context;
 use super::exchange::{Export, Imports, Specs, Told, bring, take};
 use super::graph::{Base, Graph};
 use super::history::Recorder;
 use super::mounts::CacheMounts;
-use super::plan::{BuildFacts, EPOCH, PlanError};
+use super::plan::{BuildFacts, PlanError, expanded};
+use super::platform::{Emulators, Platforms};
 use super::progress::{BuildFailure, BuildMessage};
 use super::remote;
 use super::request::{BuildContext, BuildRequest};
@@ -26,13 +28,15 @@ use super::stage::{StageResult, build_stage};
 use super::step::StepTeller;
 use super::teller::Teller;
 use super::tree::Tree;
+use super::turns::Turns;
 use super::{BuildParts, Room};
 use crate::buildkit::{Vertex, VertexWarning};
+use crate::dockerfile::ignore::IgnoreRules;
 use crate::dockerfile::{Dockerfile, Instruction, LineRange, Parsed, Surroundings, parse, rule};
 use crate::engine::EngineError;
-use crate::engine::image::ImageConfig;
-use crate::engine::image::{Images, NewImage, Reference};
-use crate::engine::layer::{ChainId, Digest, LayerHold};
+use crate::engine::image::{ImageConfig, Images, NewImage, Reference};
+use crate::engine::layer::{ChainId, Digest, Durability, LayerHold};
+use crate::engine::registry::Platform;
 
 type Outcome = watch::Receiver<Option<Arc<StageResult>>>;
 
@@ -62,6 +66,8 @@ pub(super) struct Build {
     keys: Mutex<Vec<Digest>>,
     /// The platform asked for.
     pub platform: Option<String>,
+    /// What that comes to.
+    pub platforms: Platforms,
     /// What RUN steps get.
     pub run: docker::HostConfig,
     /// What RUN may ask for beyond a sandbox.
@@ -73,8 +79,7 @@ pub(super) struct Build {
     /// The classic number of each stage's FROM, from 0.
     first_steps: BTreeMap<usize, usize>,
     total: usize,
-    permits: Arc<Semaphore>,
-    holds: Mutex<Vec<LayerHold>>,
+    holds: Mutex<Vec<(ChainId, LayerHold)>>,
 }
 
 impl Build {
@@ -92,6 +97,10 @@ impl Build {
 
     pub(super) fn cache_mounts(&self) -> &CacheMounts {
         &self.room.cache_mounts
+    }
+
+    pub(super) fn turns(&self) -> &Turns {
+        &self.room.turns
     }
 
     pub(super) fn runner(&self) -> &Runner {
@@ -126,7 +135,7 @@ impl Build {
     /// Leave to do something heavy; not kept while waiting for another stage.
     pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, BuildFailure> {
         tokio::select! {
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.map_err(|_| BuildFailure::cancelled()),
+            permit = Arc::clone(&self.room.permits).acquire_owned() => permit.map_err(|_| BuildFailure::cancelled()),
             () = self.cancel.cancelled() => Err(BuildFailure::cancelled()),
         }
     }
@@ -141,10 +150,30 @@ impl Build {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The platform that a base image has to have; `None` where nobody asked for one, and the image that is here will do.
+    pub(super) fn wanted_platform(&self, of_stage: Option<&str>) -> Option<Platform> {
+        match of_stage {
+            Some(text) => Platform::parse(&text.to_lowercase(), &self.platforms.host),
+            None => self.platform.as_ref().map(|_| self.platforms.target.clone()),
+        }
+    }
+
     /// Keeps a layer from being removed until the build has ended.
     pub(super) fn hold(&self, layer: &ChainId) {
         let hold = self.images().layers().hold(layer);
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner).push(hold);
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).push((*layer, hold));
+    }
+
+    /// Lets all layers go, at the end of a build that failed: what neither the cache nor an image has is removed. Blocking.
+    fn let_go(&self) {
+        let holds = std::mem::take(&mut *self.holds.lock().unwrap_or_else(PoisonError::into_inner));
+        let chains: Vec<ChainId> = holds.iter().map(|(chain, _)| *chain).collect();
+        drop(holds);
+        for chain in chains {
+            if let Err(error) = self.images().release_layer(chain) {
+                tracing::warn!(%error, "a layer that nobody owns stays until the next start");
+            }
+        }
     }
 
     /// Who tells of the instruction `index` of a stage.
@@ -248,12 +277,9 @@ async fn solve(
         return Err(EngineError::invalid(error.parse_error()).into());
     }
     let ignore = context.apply_ignore_rules(&request.dockerfile)?;
-    parsed.look_around(&text, &Surroundings { ignore: Some(&ignore), ..Surroundings::default() });
-    if let Some(violation) = parsed.lint_violation() {
-        return Err(EngineError::invalid(violation).into());
-    }
-    let facts = facts(&parsed, &request.build_args)?;
-    let graph = Graph::of(&parsed.file, request.target.as_deref(), &facts).map_err(invalid)?;
+    let asked =
+        Asked { platform: request.platform.as_deref(), target: request.target.as_deref(), args: &request.build_args };
+    let Decided { platforms, facts, graph } = decide(&mut parsed, &text, &ignore, &asked, &room.parts.images)?;
     let context_bytes = context.bytes;
     let context =
         context.into_tree().map_err(|error| EngineError::system(format!("open the build context: {error}")))?;
@@ -273,7 +299,7 @@ async fn solve(
         first_steps.insert(node.index, total);
         total += parsed.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
     }
-    let unused = unused_args(&parsed, &request.build_args);
+    let unused = args::unused(&parsed, &request.build_args);
     let (id, bases) = (random_id()?, Bases::new(room.parts.images.clone(), request.pull, request.auth));
     let told = Told { teller, id: &id };
     let imports = bring(&room, &bases, &caches.from, request.session.as_deref(), &told).await;
@@ -290,7 +316,8 @@ async fn solve(
         imports,
         caches,
         keys: Mutex::default(),
-        platform: request.platform,
+        platform: request.platform.filter(|it| !it.is_empty()),
+        platforms,
         run: request.run,
         allow: request.allow,
         session: request.session,
@@ -299,9 +326,6 @@ async fn solve(
         outcomes,
         first_steps,
         total,
-        permits: Arc::new(Semaphore::new(
-            std::thread::available_parallelism().map_or(2, |cpus| cpus.get().clamp(2, 4)),
-        )),
         holds: Mutex::default(),
     });
     announce(&build, &graph, &parsed, &request.dockerfile, started, context_bytes);
@@ -329,6 +353,8 @@ async fn solve(
         }
     }
     if let Some(failure) = failure {
+        let build = Arc::clone(&build);
+        let _ = tokio::task::spawn_blocking(move || build.let_go()).await;
         return Err(failure);
     }
     let goal = graph.nodes.last().map(|node| node.index).unwrap_or_default();
@@ -342,6 +368,47 @@ async fn solve(
     export(&build, &result, request.labels, tags).await
 }
 
+/// What of a request decides what is built.
+struct Asked<'a> {
+    platform: Option<&'a str>,
+    target: Option<&'a str>,
+    args: &'a BTreeMap<String, Option<String>>,
+}
+
+/// What is built, before anything is done.
+struct Decided {
+    platforms: Platforms,
+    facts: BuildFacts,
+    graph: Graph,
+}
+
+/// Finds out what is to be built, and refuses what can't be or what the Dockerfile's own checks forbid.
+fn decide(
+    parsed: &mut Parsed,
+    text: &str,
+    ignore: &IgnoreRules,
+    asked: &Asked<'_>,
+    images: &Images,
+) -> Result<Decided, BuildFailure> {
+    let emulators = Emulators::read();
+    let platforms = Platforms::of(asked.platform.filter(|it| !it.is_empty()), &emulators)?;
+    let facts = args::facts(parsed, asked.args, asked.target, &platforms).map_err(invalid)?;
+    let local = |name: &str| images.find(&expanded(name, &facts.global_args, facts.escape).ok()?).ok();
+    let platform_of = |name: &str| local(name).map(|image| base::platform_of(&image.config).to_string());
+    let target = platforms.target.to_string();
+    let platform_of = Some((target.as_str(), &platform_of as &dyn Fn(&str) -> Option<String>));
+    parsed.look_around(text, &Surroundings { ignore: Some(ignore), platforms: platform_of });
+    if let Some(violation) = parsed.lint_violation() {
+        return Err(EngineError::invalid(violation).into());
+    }
+    let triggers = |name: &str| local(name).and_then(|image| image.config.config.on_build).unwrap_or_default();
+    let graph = Graph::of(&parsed.file, asked.target, &facts, &triggers).map_err(invalid)?;
+    for platform in graph.nodes.iter().filter_map(|node| node.platform.as_deref()) {
+        platforms.of_stage(platform, &emulators)?;
+    }
+    Ok(Decided { platforms, facts, graph })
+}
+
 fn invalid(error: PlanError) -> BuildFailure {
     EngineError::invalid(error.message).into()
 }
@@ -350,63 +417,6 @@ fn random_id() -> Result<String, BuildFailure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| EngineError::system(format!("read random bytes: {error}")))?;
     Ok(hex::encode(random))
-}
-
-fn facts(parsed: &Parsed, build_args: &BTreeMap<String, Option<String>>) -> Result<BuildFacts, BuildFailure> {
-    let given = build_args.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
-    let mut facts = BuildFacts {
-        escape: parsed.file.escape,
-        build_args: given.collect(),
-        global_args: platform_args(),
-        epoch: None,
-    };
-    facts.read_epoch().map_err(invalid)?;
-    for instruction in parsed.file.preamble() {
-        facts.declare_global(instruction).map_err(invalid)?;
-    }
-    Ok(facts)
-}
-
-/// The variables that say for which platform is built, and on which.
-fn platform_args() -> BTreeMap<String, String> {
-    let host = ImageConfig::for_host(Timestamp::UNIX_EPOCH);
-    let variant = host.variant.clone().unwrap_or_default();
-    let platform = [host.os.as_str(), host.architecture.as_str(), variant.as_str()];
-    let platform = platform.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    ["TARGET", "BUILD"]
-        .into_iter()
-        .flat_map(|side| {
-            [("PLATFORM", &platform), ("OS", &host.os), ("ARCH", &host.architecture), ("VARIANT", &variant)]
-                .map(|(part, value)| (format!("{side}{part}"), value.clone()))
-        })
-        .collect()
-}
-
-/// Build arguments that no ARG declares and that are not predefined.
-fn unused_args(parsed: &Parsed, given: &BTreeMap<String, Option<String>>) -> Vec<String> {
-    let declared: Vec<&str> = parsed
-        .file
-        .instructions
-        .iter()
-        .filter_map(|instruction| match &instruction.body {
-            crate::dockerfile::Body::Arg(declarations) => Some(declarations),
-            _ => None,
-        })
-        .flatten()
-        .map(|declaration| declaration.name.as_str())
-        .collect();
-    let facts = BuildFacts {
-        build_args: given.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or_default())).collect(),
-        ..BuildFacts::default()
-    };
-    let proxies: Vec<&String> = facts.proxies().map(|(name, _)| name).collect();
-    let is_unused = |name: &&String| {
-        !declared.contains(&name.as_str())
-            && !proxies.contains(name)
-            && !name.starts_with("BUILDKIT_")
-            && name.as_str() != EPOCH
-    };
-    given.keys().filter(is_unused).cloned().collect()
 }
 
 /// Tells what is going to be done: every step as one that has not begun, what was read so far, and the lint's warnings.
@@ -487,7 +497,8 @@ async fn export(
     let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
     // Without a parent, as BuildKit's: a base is an image of its own, not a half-made one of this.
     let new = NewImage { config, layers: result.layers.clone(), tags, parent: None };
-    let image = build.images().create(new).await;
+    let image = build.images().create_by(new, Durability::Later).await;
+    build.images().settle_soon();
     vertex.completed = Some(Timestamp::now());
     if let Err(error) = &image {
         vertex.error = error.message().to_owned();

@@ -78,6 +78,11 @@ impl StepTeller {
         outcome
     }
 
+    /// As [`StepTeller::settle`], for a part of it: only a failure ends it.
+    pub(super) fn settle_failure<T>(&mut self, outcome: Result<T, BuildFailure>) -> Result<T, BuildFailure> {
+        if outcome.is_err() { self.settle(outcome) } else { outcome }
+    }
+
     /// Nothing more comes from it.
     pub(super) fn end(&self) {
         self.teller.end_of(self.number);

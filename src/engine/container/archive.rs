@@ -234,7 +234,7 @@ fn refuse_read_only(record: &ContainerRecord, spot: &Spot) -> Result<(), EngineE
 /// The stack for reading only, so that it can be mounted while the container has it mounted too.
 fn read_only(stack: OverlayStack) -> OverlayStack {
     let lowers = std::iter::once(stack.upper).chain(stack.lowers).collect();
-    OverlayStack { lowers, upper: PathBuf::new(), work: PathBuf::new() }
+    OverlayStack { lowers, upper: PathBuf::new(), work: PathBuf::new(), is_volatile: false }
 }
 
 /// The targets of mounts that every container gets, and the mark of a container. They are made in its upper directory

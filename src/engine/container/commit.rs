@@ -21,7 +21,7 @@ use super::state::State;
 use crate::engine::EngineError;
 use crate::engine::build::with_changes;
 use crate::engine::image::{HistoryEntry, ImageConfig, NewImage, Reference};
-use crate::engine::layer::{ApplyOptions, Layer, Whiteouts, WriteOptions, apply_tar, write_tar};
+use crate::engine::layer::{ApplyOptions, Durability, Layer, Whiteouts, WriteOptions, apply_tar, write_tar};
 
 impl Room {
     /// `POST /commit`.
@@ -72,7 +72,7 @@ impl Room {
             std::fs::create_dir(&tree).map_err(disk("make room for the layer"))?;
             copy_tree(&upper, &tree)?;
             remove_mount_points(&tree)?;
-            Ok(layers.commit_tree(parent.as_ref(), tree)?)
+            Ok(layers.commit_tree(parent.as_ref(), tree, Durability::Now)?)
         })
         .await
     }

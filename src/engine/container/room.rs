@@ -141,7 +141,7 @@ impl Room {
             Some(top) => self.rooms.images.layers().lowers(top)?,
             None => Vec::new(),
         };
-        Ok(OverlayStack { lowers, upper: container.folder.upper(), work: container.folder.work() })
+        Ok(OverlayStack { lowers, upper: container.folder.upper(), work: container.folder.work(), is_volatile: false })
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bollard_stubs::models as docker;
 
 use crate::engine::error::EngineError;
-use crate::engine::layer::LayerError;
+use crate::engine::layer::{Durability, LayerError};
 
 use super::elf::{Needs, needs};
 use super::store::blocking;
@@ -77,7 +77,7 @@ impl Images {
             let temp = shared.root.temp_dir("host").map_err(|source| LayerError::io("create", "tmp", source))?;
             let tree = temp.path().join("tree");
             Gathering::new(&tree)?.gather(&host)?;
-            let layer = shared.layers.commit_tree(None, tree)?;
+            let layer = shared.layers.commit_tree(None, tree, Durability::Now)?;
             let hold = shared.layers.hold(&layer.chain_id);
             Ok((layer, hold))
         })

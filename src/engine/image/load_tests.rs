@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 
 use crate::engine::events::Events;
 use crate::engine::image::{HostImage, ListImages, NewImage, RemoveImage};
-use crate::engine::layer::{ChainId, Layers};
+use crate::engine::layer::{ChainId, Durability, Layers};
 use crate::engine::store::StateRoot;
 
 use super::*;
@@ -163,7 +163,7 @@ async fn created_images_have_history_and_inspect() {
     let tree = yard.folder.path().join("tmp/tree");
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("new"), "12345").unwrap();
-    let layer = yard.images.layers().commit_tree(base.top.as_ref(), tree).unwrap();
+    let layer = yard.images.layers().commit_tree(base.top.as_ref(), tree, Durability::Now).unwrap();
     let mut config = base.config.clone();
     config
         .history

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use crate::engine::events::Events;
 use crate::engine::image::{ImageUser, ImageUsers, ListImages, NewImage};
-use crate::engine::layer::{ChainId, Layers};
+use crate::engine::layer::{ChainId, Durability, Layers};
 use crate::engine::store::StateRoot;
 
 use super::*;
@@ -45,7 +45,7 @@ impl Yard {
         let tree = self.folder.path().join("tmp/tree");
         std::fs::create_dir(&tree).unwrap();
         std::fs::write(tree.join("file"), format!("{names:?}{labels:?}")).unwrap();
-        let layer = self.images.layers().commit_tree(None, tree).unwrap();
+        let layer = self.images.layers().commit_tree(None, tree, Durability::Now).unwrap();
         let mut config = crate::engine::image::ImageConfig::default();
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         config.config.labels = Some(labels.collect());

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bollard_stubs::models::EventMessageTypeEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::error::EngineError;
 use crate::engine::events::Events;
-use crate::engine::layer::{ChainId, LayerError, Layers};
-use crate::engine::store::{RecordError, StateRoot, read_record, remove_record, write_record};
+use crate::engine::layer::{ChainId, Durability, LayerError, Layers};
+use crate::engine::store::{RecordError, StateRoot, read_record, remove_record, write_record, write_volatile_record};
 
 use super::record::{ImageRecord, chain_of};
 use super::reference::is_hex_id;
@@ -32,6 +34,7 @@ pub(super) struct Shared {
     index: Mutex<Index>,
     /// Held while `references.json` is replaced, so that two changes can't overtake each other on their way to disk.
     names_on_disk: Mutex<()>,
+    is_settling: AtomicBool,
 }
 
 #[derive(Default)]
@@ -39,6 +42,13 @@ pub(super) struct Index {
     pub images: HashMap<ImageId, Arc<Image>>,
     pub names: BTreeMap<Reference, ImageId>,
 }
+
+/// The record of all names.
+const NAMES: &str = "references.json";
+/// That record as the disk last had it for sure: a link made by [`Images::settle`].
+const SETTLED_NAMES: &str = "references.settled";
+/// How long after a build the disk is waited for: long enough for several builds to share a wait.
+const SETTLE_DELAY: Duration = Duration::from_millis(200);
 
 #[derive(Default, Serialize, Deserialize)]
 struct NamesRecord {
@@ -67,6 +77,10 @@ impl Images {
                 continue;
             };
             match Image::read(record.config.into_bytes()) {
+                Ok(image) if image.layers.iter().any(|chain| layers.was_lost(chain)) => {
+                    tracing::warn!(image = %image.id, "a power loss cut this image off");
+                    remove_record(&path).map_err(record_error)?;
+                }
                 Ok(image) => {
                     let image = Image {
                         size: size_of(&layers, &image.layers),
@@ -82,8 +96,13 @@ impl Images {
                 Err(error) => tracing::error!(path = %path.display(), %error, "an image is lost"),
             }
         }
-        let names: NamesRecord =
-            read_record(&folder.join("references.json")).map_err(record_error)?.unwrap_or_default();
+        let names: NamesRecord = read_record(&folder.join(NAMES))
+            .or_else(|error| {
+                tracing::warn!(%error, "the names of images are those that the disk last had");
+                read_record(&folder.join(SETTLED_NAMES)).and_then(|names| names.ok_or(error).map(Some))
+            })
+            .map_err(record_error)?
+            .unwrap_or_default();
         index.names = names.references.into_iter().filter(|(_, id)| index.images.contains_key(id)).collect();
         let shared = Shared {
             root,
@@ -93,6 +112,7 @@ impl Images {
             users: RwLock::default(),
             index: Mutex::new(index),
             names_on_disk: Mutex::new(()),
+            is_settling: AtomicBool::new(false),
         };
         // A killed engine kept these and did not come to name them: whoever asked for a name gets it or no image.
         for (id, names) in unnamed {
@@ -155,6 +175,14 @@ impl Images {
     /// # Errors
     /// `NotFound` for a missing layer; `System` where the disk refuses.
     pub async fn create(&self, new: NewImage) -> Result<Image, EngineError> {
+        self.create_by(new, Durability::Now).await
+    }
+
+    /// The same; with [`Durability::Later`] somebody has to call [`Images::settle_soon`].
+    ///
+    /// # Errors
+    /// As [`Images::create`].
+    pub async fn create_by(&self, new: NewImage, durability: Durability) -> Result<Image, EngineError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let mut config = new.config;
@@ -172,11 +200,49 @@ impl Images {
             let raw =
                 config.to_bytes().map_err(|error| EngineError::system("write image configuration").because(error))?;
             let names: Vec<Reference> = new.tags.into_iter().map(Reference::or_latest).collect();
-            let image = shared.keep(raw, new.parent, &names)?;
-            shared.add_names(&names, &image.id)?;
+            let image = shared.keep_by(raw, new.parent, &names, durability)?;
+            shared.add_names_by(&names, &image.id, durability)?;
             Ok(Image::clone(&image))
         })
         .await
+    }
+
+    /// Waits until the disk has every image and layer, those of [`Durability::Later`] included. Blocking.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn settle(&self) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        let (names, settled) = (shared.folder.join(NAMES), shared.folder.join(SETTLED_NAMES));
+        let settling = settled.with_extension("settling");
+        let told = |path: &Path, error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(EngineError::from(LayerError::io("link", path, error))),
+        };
+        {
+            // Only what was written before the wait is on the disk after it.
+            let _turn = shared.names_on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::remove_file(&settling).or_else(|error| told(&settling, error))?;
+            fs::hard_link(&names, &settling).or_else(|error| told(&names, error))?;
+        }
+        shared.layers.settle()?;
+        fs::rename(&settling, &settled).or_else(|error| told(&settled, error))
+    }
+
+    /// [`Images::settle`] a moment later, behind whoever asks; once for all who ask meanwhile.
+    pub fn settle_soon(&self) {
+        if self.shared.is_settling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let images = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(SETTLE_DELAY).await;
+            images.shared.is_settling.store(false, Ordering::Release);
+            let work = tokio::task::spawn_blocking(move || images.settle());
+            if let Ok(Err(error)) = work.await {
+                tracing::warn!(%error, "the disk may lack the newest images");
+            }
+        });
     }
 
     /// Removes a layer and what is below it, as far as nothing needs it; answers the freed layers. Blocking.
@@ -243,6 +309,16 @@ impl Shared {
     /// Keeps the image whose configuration is `raw`; all its layers must be there. The caller gives it `names` next; an
     /// engine that is killed in between does so when it opens again. Blocking.
     pub fn keep(&self, raw: Vec<u8>, parent: Option<ImageId>, names: &[Reference]) -> Result<Arc<Image>, EngineError> {
+        self.keep_by(raw, parent, names, Durability::Now)
+    }
+
+    fn keep_by(
+        &self,
+        raw: Vec<u8>,
+        parent: Option<ImageId>,
+        names: &[Reference],
+        durability: Durability,
+    ) -> Result<Arc<Image>, EngineError> {
         let malformed = |error: serde_json::Error| {
             EngineError::invalid(format!("image configuration is not valid: {error}")).because(error)
         };
@@ -259,7 +335,7 @@ impl Shared {
         let tagged_at = None;
         let image = Image { size: size_of(&self.layers, &image.layers), parent, ..image };
         let record = ImageRecord { config: text, parent, tagged_at, awaited_names: names.to_vec() };
-        write_record(&self.path_of(&image.id), &record).map_err(record_error)?;
+        write(&self.path_of(&image.id), &record, durability)?;
         let image = Arc::new(image);
         self.index().images.insert(image.id, Arc::clone(&image));
         Ok(image)
@@ -267,25 +343,29 @@ impl Shared {
 
     /// Gives an image names, all or none, taking them from whichever image has them. Blocking.
     pub fn add_names(&self, names: &[Reference], id: &ImageId) -> Result<(), EngineError> {
+        self.add_names_by(names, id, Durability::Now)
+    }
+
+    fn add_names_by(&self, names: &[Reference], id: &ImageId, durability: Durability) -> Result<(), EngineError> {
         let new = self.note_names(names, id);
         if new.is_empty() {
             return Ok(());
         }
-        self.write_names()?;
+        self.write_names(durability)?;
         for name in new.iter().filter(|name| name.digest().is_none()) {
             self.publish("tag", &id.to_string(), &name.familiar(), Some(id));
         }
-        self.settle(id, Some(jiff::Timestamp::now().to_string()))
+        self.mark_named(id, Some(jiff::Timestamp::now().to_string()), durability)
     }
 
     /// The same for names that a registry gave: no `tag` event. Blocking.
     pub fn add_pulled_names(&self, names: &[Reference], id: &ImageId) -> Result<(), EngineError> {
-        if self.note_names(names, id).is_empty() { Ok(()) } else { self.write_names() }
+        if self.note_names(names, id).is_empty() { Ok(()) } else { self.write_names(Durability::Now) }
     }
 
     fn give_awaited(&self, names: &[Reference], id: &ImageId) -> Result<(), EngineError> {
         self.add_pulled_names(names, id)?;
-        self.settle(id, None)
+        self.mark_named(id, None, Durability::Now)
     }
 
     /// Puts names into the index; answers those that are news.
@@ -299,7 +379,7 @@ impl Shared {
         if self.index().names.remove(name).is_none() {
             return Ok(false);
         }
-        self.write_names().map(|()| true)
+        self.write_names(Durability::Now).map(|()| true)
     }
 
     /// Forgets an image, its record first; its layers are the caller's next concern. Blocking.
@@ -349,27 +429,39 @@ impl Shared {
 
     /// Writes down that an image has its names, and since when where that is news. Blocking.
     pub fn settle(&self, id: &ImageId, tagged_at: Option<String>) -> Result<(), EngineError> {
+        self.mark_named(id, tagged_at, Durability::Now)
+    }
+
+    fn mark_named(&self, id: &ImageId, tagged_at: Option<String>, durability: Durability) -> Result<(), EngineError> {
         let Some(image) = self.index().images.get(id).cloned() else { return Ok(()) };
         let config = String::from_utf8_lossy(&image.raw_config).into_owned();
         let tagged_at = tagged_at.or_else(|| image.tagged_at.clone());
         let record =
             ImageRecord { config, parent: image.parent, tagged_at: tagged_at.clone(), awaited_names: Vec::new() };
-        write_record(&self.path_of(id), &record).map_err(record_error)?;
+        write(&self.path_of(id), &record, durability)?;
         if let Some(image) = self.index().images.get_mut(id) {
             *image = Arc::new(Image { tagged_at, ..Image::clone(image) });
         }
         Ok(())
     }
 
-    fn write_names(&self) -> Result<(), EngineError> {
+    fn write_names(&self, durability: Durability) -> Result<(), EngineError> {
         let _turn = self.names_on_disk.lock().unwrap_or_else(PoisonError::into_inner);
         let record = NamesRecord { references: self.index().names.clone() };
-        write_record(&self.folder.join("references.json"), &record).map_err(record_error)
+        write(&self.folder.join(NAMES), &record, durability)
     }
 
     fn path_of(&self, id: &ImageId) -> PathBuf {
         self.folder.join(format!("{}.json", id.hex()))
     }
+}
+
+fn write<T: Serialize>(path: &Path, record: &T, durability: Durability) -> Result<(), EngineError> {
+    let written = match durability {
+        Durability::Now => write_record(path, record),
+        Durability::Later => write_volatile_record(path, record),
+    };
+    written.map_err(record_error)
 }
 
 /// Looks a name up; with tag and digest the digest decides.

@@ -158,7 +158,12 @@ mod tests {
             fs::create_dir(&path).unwrap();
             path
         };
-        let stack = OverlayStack { lowers: vec![dir("high"), dir("low")], upper: dir("upper"), work: dir("work") };
+        let stack = OverlayStack {
+            lowers: vec![dir("high"), dir("low")],
+            upper: dir("upper"),
+            work: dir("work"),
+            is_volatile: false,
+        };
         for (at, path) in [(1, "etc"), (1, "old"), (0, "etc"), (1, "same")] {
             fs::create_dir(stack.lowers[at].join(path)).unwrap();
         }

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change, open_tree,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,15 @@ pub struct OverlayStack {
     pub upper: PathBuf,
     /// Overlayfs's own work directory, on the same file system as `upper`.
     pub work: PathBuf,
+    /// Whether what is written means nothing after a power loss. The kernel then syncs the disk neither when it unmounts
+    /// this, which it otherwise does for all of the disk, nor when a program asks. The two directories can be mounted
+    /// so only once (overlayfs.rst, "Volatile mount").
+    #[serde(default)]
+    pub is_volatile: bool,
 }
+
+/// The mount option of [`OverlayStack::is_volatile`]; kernels before 5.10 lack it.
+pub const VOLATILE: &str = "volatile";
 
 /// The stack as one directory, mounted nowhere: the descriptor is the only way in, and closing it unmounts.
 ///
@@ -77,6 +85,10 @@ fn one_by_one(stack: &OverlayStack) -> Result<OwnedFd, Errno> {
     }
     for (key, value) in LAYERS_STAND_ALONE {
         fsconfig_set_string(context.as_fd(), key, value)?;
+    }
+    if stack.is_volatile && !stack.upper.as_os_str().is_empty() {
+        // A kernel without it syncs.
+        let _ = fsconfig_set_flag(context.as_fd(), VOLATILE);
     }
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
@@ -129,8 +141,12 @@ mod tests {
             fs::create_dir(&path).unwrap();
             path
         };
-        let stack =
-            OverlayStack { lowers: vec![dir("high:er"), dir("low,er")], upper: dir("upper"), work: dir("work") };
+        let stack = OverlayStack {
+            lowers: vec![dir("high:er"), dir("low,er")],
+            upper: dir("upper"),
+            work: dir("work"),
+            is_volatile: true,
+        };
         fs::write(stack.lowers[0].join("both"), "high").unwrap();
         fs::write(stack.lowers[1].join("both"), "low").unwrap();
         fs::write(stack.lowers[1].join("below"), "low").unwrap();
@@ -161,7 +177,8 @@ mod tests {
             fs::write(lower.join("all"), number.to_string()).unwrap();
             fs::write(lower.join(number.to_string()), "").unwrap();
         }
-        let stack = OverlayStack { lowers, upper: dir("upper".to_owned()), work: dir("work".to_owned()) };
+        let stack =
+            OverlayStack { lowers, upper: dir("upper".to_owned()), work: dir("work".to_owned()), is_volatile: false };
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
         let root = all_in_one_text(&stack, &stack.upper).unwrap();
         let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root)));
@@ -187,7 +204,7 @@ mod tests {
             fs::create_dir(lower).unwrap();
         }
         fs::write(lowers[1].join("file"), "x").unwrap();
-        let stack = OverlayStack { lowers, upper: PathBuf::new(), work: PathBuf::new() };
+        let stack = OverlayStack { lowers, upper: PathBuf::new(), work: PathBuf::new(), is_volatile: false };
         let root = detached_root(&stack).unwrap();
         let path = PathBuf::from(format!("/proc/self/fd/{}/file", std::os::fd::AsRawFd::as_raw_fd(&root)));
         assert_eq!(fs::read_to_string(&path).unwrap(), "x");

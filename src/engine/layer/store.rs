@@ -2,8 +2,12 @@
 //!
 //! A layer appears by one rename, after everything in it has reached the disk, and disappears by one rename into the
 //! trash. Who needs a layer is never counted on disk: images say so when asked, and running work holds what it uses.
+//!
+//! A build does not wait for the disk at every step: its layers appear with a file `unsynced` in them that holds the
+//! boot's ID, and [`Layers::settle`] takes it away once the disk has them. One that is found after another boot was cut
+//! off by a power loss, and goes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
@@ -12,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::engine::store::{StateRoot, read_record, write_record};
+use crate::engine::store::{StateRoot, Trash, read_record, write_record, write_volatile_record};
 
 use super::apply::{ApplyOptions, Limits, Whiteouts, apply_archive};
 use super::archive::Archive;
@@ -36,7 +40,24 @@ struct Shared(Mutex<Index>);
 struct Index {
     layers: HashMap<ChainId, LayerRecord>,
     holds: HashMap<ChainId, usize>,
+    /// Those that the disk may not have yet.
+    unsynced: HashSet<ChainId>,
+    /// Those that a power loss cut off before the disk had them.
+    lost: HashSet<ChainId>,
 }
+
+/// When the disk has to have something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Before the answer.
+    #[default]
+    Now,
+    /// With the next [`Layers::settle`]: whole for whoever follows a killed engine, gone after a power loss.
+    Later,
+}
+
+/// The file in a layer's folder that says that the disk may not have it.
+const UNSYNCED: &str = "unsynced";
 
 impl Shared {
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -93,10 +114,24 @@ impl Layers {
         let folder = root.room("layers").map_err(|source| LayerError::io("create", "layers", source))?;
         let told = |source| LayerError::io("read", &folder, source);
         let mut index = Index::default();
+        let boot = boot_id();
         for entry in fs::read_dir(&folder).map_err(told)? {
             let path = entry.map_err(told)?.path();
+            let is_unsynced = match fs::read_to_string(path.join(UNSYNCED)) {
+                Ok(written_in) if written_in == boot => true,
+                Ok(_) => {
+                    tracing::warn!(path = %path.display(), "a power loss cut this layer off");
+                    index.lost.extend(chain_of_folder(&path));
+                    root.discard(&path).and_then(Trash::empty).map_err(told)?;
+                    continue;
+                }
+                Err(_) => false,
+            };
             match read_record::<LayerRecord>(&path.join("layer.json")) {
                 Ok(Some(record)) => {
+                    if is_unsynced {
+                        index.unsynced.insert(record.chain_id);
+                    }
                     index.layers.insert(record.chain_id, record);
                 }
                 Ok(None) => tracing::warn!(path = %path.display(), "a folder among the layers has no record"),
@@ -142,6 +177,15 @@ impl Layers {
     /// # Errors
     /// [`LayerError::Io`] where the disk refuses; layers below the failed one are then kept.
     pub fn commit(&self, parent: Option<&ChainId>, layers: Vec<Unpacked>) -> Result<Vec<Layer>, LayerError> {
+        self.commit_by(parent, layers, Durability::Now)
+    }
+
+    fn commit_by(
+        &self,
+        parent: Option<&ChainId>,
+        layers: Vec<Unpacked>,
+        durability: Durability,
+    ) -> Result<Vec<Layer>, LayerError> {
         let mut parent = parent.copied();
         let mut committed = Vec::with_capacity(layers.len());
         let mut chains = Vec::new();
@@ -170,11 +214,21 @@ impl Layers {
                 blobs: unpacked.blob.clone().into_iter().collect(),
                 unnamed: unpacked.unnamed.clone(),
             };
-            write_record(&unpacked.temp.path().join("layer.json"), &record)?;
+            let path = unpacked.temp.path();
+            match durability {
+                Durability::Now => write_record(&path.join("layer.json"), &record)?,
+                Durability::Later => {
+                    let mark = path.join(UNSYNCED);
+                    fs::write(&mark, boot_id()).map_err(|source| LayerError::io("write", &mark, source))?;
+                    write_volatile_record(&path.join("layer.json"), &record)?;
+                }
+            }
         }
-        self.sync()?;
+        if durability == Durability::Now {
+            self.sync()?;
+        }
         for (unpacked, (_, chain)) in layers.into_iter().zip(chains) {
-            committed.push(self.appear(unpacked, &chain)?);
+            committed.push(self.appear(unpacked, &chain, durability)?);
         }
         Ok(committed)
     }
@@ -184,8 +238,13 @@ impl Layers {
     ///
     /// # Errors
     /// [`LayerError`]; the tree is then still where it was, or gone with its temp folder.
-    pub fn commit_tree(&self, parent: Option<&ChainId>, tree: PathBuf) -> Result<Layer, LayerError> {
-        self.commit_packed(parent, tree, Vec::new())
+    pub fn commit_tree(
+        &self,
+        parent: Option<&ChainId>,
+        tree: PathBuf,
+        durability: Durability,
+    ) -> Result<Layer, LayerError> {
+        self.commit_packed(parent, tree, Vec::new(), durability)
     }
 
     /// Makes the directory `tree` a layer on nothing, to be put above others by [`Layers::stack`]. The directories
@@ -194,10 +253,15 @@ impl Layers {
     ///
     /// # Errors
     /// As [`Layers::commit_tree`].
-    pub fn commit_alone(&self, tree: PathBuf, mut unnamed: Vec<PathBuf>) -> Result<Layer, LayerError> {
+    pub fn commit_alone(
+        &self,
+        tree: PathBuf,
+        mut unnamed: Vec<PathBuf>,
+        durability: Durability,
+    ) -> Result<Layer, LayerError> {
         // The root itself is the one below, too.
         unnamed.push(PathBuf::new());
-        self.commit_packed(None, tree, unnamed)
+        self.commit_packed(None, tree, unnamed, durability)
     }
 
     fn commit_packed(
@@ -205,6 +269,7 @@ impl Layers {
         parent: Option<&ChainId>,
         tree: PathBuf,
         unnamed: Vec<PathBuf>,
+        durability: Durability,
     ) -> Result<Layer, LayerError> {
         let dir = File::open(&tree).map_err(|source| LayerError::io("open", &tree, source))?;
         let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, unnamed, ..WriteOptions::default() };
@@ -223,7 +288,7 @@ impl Layers {
             implied: Vec::new(),
             unnamed: options.unnamed,
         };
-        let mut layers = self.commit(parent, vec![unpacked])?;
+        let mut layers = self.commit_by(parent, vec![unpacked], durability)?;
         layers.pop().ok_or(LayerError::Missing { chain: ChainId(digest) })
     }
 
@@ -231,14 +296,19 @@ impl Layers {
     ///
     /// # Errors
     /// [`LayerError::Missing`]; [`LayerError::Io`] where the disk refuses.
-    pub fn stack(&self, parent: Option<&ChainId>, chain: &ChainId) -> Result<Layer, LayerError> {
+    pub fn stack(
+        &self,
+        parent: Option<&ChainId>,
+        chain: &ChainId,
+        durability: Durability,
+    ) -> Result<Layer, LayerError> {
         let record = self.shared.index().layers.get(chain).cloned().ok_or(LayerError::Missing { chain: *chain })?;
         let Some(parent) = parent else { return Ok(self.shown(&record)) };
         if let Some(there) = self.get(&ChainId::above(Some(parent), &record.diff_id)) {
             return Ok(there);
         }
         let temp = self.temp_dir()?;
-        share::tree(&self.place_of(chain), temp.path(), &["layer.json"])?;
+        share::tree(&self.place_of(chain), temp.path(), &["layer.json", UNSYNCED])?;
         let unpacked = Unpacked {
             diff_id: record.diff_id,
             tar_size: record.tar_size,
@@ -249,8 +319,42 @@ impl Layers {
             implied: record.unnamed.clone(),
             unnamed: record.unnamed,
         };
-        let mut layers = self.commit(Some(parent), vec![unpacked])?;
+        let mut layers = self.commit_by(Some(parent), vec![unpacked], durability)?;
         layers.pop().ok_or(LayerError::Missing { chain: *chain })
+    }
+
+    /// Whether the disk may lack a layer ([`Durability::Later`]).
+    pub fn is_unsettled(&self) -> bool {
+        !self.shared.index().unsynced.is_empty()
+    }
+
+    /// Whether a power loss took this layer before the disk had it.
+    pub fn was_lost(&self, chain: &ChainId) -> bool {
+        self.shared.index().lost.contains(chain)
+    }
+
+    /// Waits until the disk has everything written so far, layers of [`Durability::Later`] included. Blocking.
+    ///
+    /// # Errors
+    /// [`LayerError::Io`] where the disk refuses; those layers then still count as not written.
+    pub fn settle(&self) -> Result<(), LayerError> {
+        let chains: Vec<ChainId> = self.shared.index().unsynced.iter().copied().collect();
+        self.sync()?;
+        if chains.is_empty() {
+            return Ok(());
+        }
+        for chain in &chains {
+            let mark = self.place_of(chain).join(UNSYNCED);
+            match fs::remove_file(&mark) {
+                // The layer itself may have been removed meanwhile.
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(LayerError::io("remove", &mark, source));
+                }
+                _ => self.shared.index().unsynced.remove(chain),
+            };
+        }
+        // Else a power loss could bring the marks back, and take layers that images have come to rely on.
+        self.sync()
     }
 
     /// The layer called `chain`.
@@ -354,6 +458,7 @@ impl Layers {
                     break;
                 }
                 let Some(record) = index.layers.remove(&chain) else { break };
+                index.unsynced.remove(&chain);
                 // Under the lock: a commit of the same layer must find either the old one whole or none.
                 match self.root.discard(&self.place_of(&chain)) {
                     Ok(bin) => trash.push(bin),
@@ -382,7 +487,7 @@ impl Layers {
         rustix::fs::syncfs(&folder).map_err(|errno| LayerError::io("sync", &self.folder, errno))
     }
 
-    fn appear(&self, unpacked: Unpacked, chain: &ChainId) -> Result<Layer, LayerError> {
+    fn appear(&self, unpacked: Unpacked, chain: &ChainId, durability: Durability) -> Result<Layer, LayerError> {
         let record: LayerRecord = read_record(&unpacked.temp.path().join("layer.json"))?
             .ok_or_else(|| LayerError::io("read", unpacked.temp.path(), io::ErrorKind::NotFound))?;
         let place = self.place_of(chain);
@@ -399,6 +504,10 @@ impl Layers {
         let _ = unpacked.temp.keep();
         let layer = self.shown(&record);
         index.layers.insert(*chain, record);
+        if durability == Durability::Later {
+            index.unsynced.insert(*chain);
+            return Ok(layer);
+        }
         drop(index);
         drop(stale);
         let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
@@ -429,6 +538,15 @@ impl Layers {
     fn diff_of(&self, chain: &ChainId) -> PathBuf {
         self.place_of(chain).join("diff")
     }
+}
+
+/// Which boot this is: a new ID each time the kernel starts.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+fn chain_of_folder(path: &Path) -> Option<ChainId> {
+    format!("sha256:{}", path.file_name()?.to_str()?).parse().ok()
 }
 
 fn make_dir(path: &Path) -> Result<(), LayerError> {

@@ -73,7 +73,12 @@ fn an_upper_directory_becomes_a_layer_by_rename() {
         fs::create_dir(&path).unwrap();
         path
     };
-    let stack = OverlayStack { lowers: layers.lowers(&base.chain_id).unwrap(), upper: dir("upper"), work: dir("work") };
+    let stack = OverlayStack {
+        lowers: layers.lowers(&base.chain_id).unwrap(),
+        upper: dir("upper"),
+        work: dir("work"),
+        is_volatile: false,
+    };
     let mounted = detached_root(&stack).unwrap();
     let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mounted)));
     fs::remove_file(path.join("etc/a")).unwrap();
@@ -81,7 +86,7 @@ fn an_upper_directory_becomes_a_layer_by_rename() {
     drop(mounted);
     let inode = fs::metadata(stack.upper.join("etc/c")).unwrap().ino();
 
-    let layer = layers.commit_tree(Some(&base.chain_id), stack.upper.clone()).unwrap();
+    let layer = layers.commit_tree(Some(&base.chain_id), stack.upper.clone(), Durability::Now).unwrap();
     assert_eq!(fs::metadata(layer.diff.join("etc/c")).unwrap().ino(), inode);
     assert_eq!(layers.lowers(&layer.chain_id).unwrap(), [layer.diff.clone(), base.diff.clone()]);
     let tar = rebuilt(&layers, &layer.chain_id);
@@ -153,12 +158,12 @@ fn a_layer_that_stands_alone_goes_above_others_and_hides_none_of_their_folders()
     fs::write(tree.join("tmp/new/f"), "f").unwrap();
     fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o755)).unwrap();
-    let alone = layers.commit_alone(tree, vec!["tmp".into()]).unwrap();
-    let above = layers.stack(Some(&base.chain_id), &alone.chain_id).unwrap();
+    let alone = layers.commit_alone(tree, vec!["tmp".into()], Durability::Now).unwrap();
+    let above = layers.stack(Some(&base.chain_id), &alone.chain_id, Durability::Now).unwrap();
 
     assert_eq!((above.diff_id, above.parent), (alone.diff_id, Some(base.chain_id)));
-    assert_eq!(layers.stack(Some(&base.chain_id), &alone.chain_id).unwrap(), above);
-    assert_eq!(layers.stack(None, &alone.chain_id).unwrap(), alone);
+    assert_eq!(layers.stack(Some(&base.chain_id), &alone.chain_id, Durability::Now).unwrap(), above);
+    assert_eq!(layers.stack(None, &alone.chain_id, Durability::Now).unwrap(), alone);
     let stat = |path: PathBuf| fs::metadata(path).unwrap();
     // The folder below is as the base has it, and the tar, which does not name it, is the same above any base.
     assert_eq!((stat(above.diff.join("tmp")).mode() & 0o7777, stat(above.diff.join("tmp")).uid()), (0o750, 3));

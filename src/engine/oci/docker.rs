@@ -114,7 +114,7 @@ pub fn check(
         Some("host") => NetNs::Host,
         _ => NetNs::Fresh,
     };
-    let root = OverlayStack { lowers: Vec::new(), upper: "/".into(), work: "/".into() };
+    let root = OverlayStack { lowers: Vec::new(), upper: "/".into(), work: "/".into(), is_volatile: false };
     // which processes the others are is found at the start
     let peers = Peers { pid: Some(0), ipc: Some(0) };
     let (mounts, cgroup_parent) = (Vec::new(), String::new());

@@ -107,7 +107,7 @@ pub(super) fn open_layers(lowers: &[PathBuf], scratch: Option<&Scratch>) -> Resu
         (lowers, None) => root::overlay(lowers),
         (lowers, Some(scratch)) => {
             let (upper, work) = (scratch.upper.clone(), scratch.work.clone());
-            let stack = OverlayStack { lowers: lowers.to_vec(), upper, work };
+            let stack = OverlayStack { lowers: lowers.to_vec(), upper, work, is_volatile: true };
             detached_root(&stack).map_err(|error| StepError::refused(Step::Mount, error.to_string()))
         }
     }

@@ -12,7 +12,7 @@ use rustix::mount::{
 
 use super::step::During;
 use super::{Step, StepError};
-use crate::engine::layer::OverlayStack;
+use crate::engine::layer::{OverlayStack, VOLATILE};
 use crate::engine::oci::RootPlan;
 
 /// The longest string `fsconfig(2)` takes (fs/fsopen.c), its NUL included.
@@ -91,7 +91,7 @@ fn mount_stack(stack: &OverlayStack) -> Result<NewRoot, StepError> {
     let paths = stack.lowers.iter().chain([&stack.upper, &stack.work]);
     let fits = paths.into_iter().all(|path| path.as_os_str().len() < LONGEST_OPTION);
     if fits {
-        match one_by_one(&stack.lowers, Some((&stack.upper, &stack.work))) {
+        match one_by_one(&stack.lowers, Some(stack)) {
             Err(error) if error.errno == Errno::INVAL.raw_os_error() => {} // no lowerdir+ before Linux 6.8
             other => return other.map(NewRoot::Detached),
         }
@@ -115,7 +115,7 @@ pub(super) fn overlay(lowers: &[std::path::PathBuf]) -> Result<OwnedFd, StepErro
     })
 }
 
-fn one_by_one(lowers: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, StepError> {
+fn one_by_one(lowers: &[std::path::PathBuf], written: Option<&OverlayStack>) -> Result<OwnedFd, StepError> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during(Step::Mount, "overlay")?;
     let told = |result: Result<(), Errno>, what: &str| {
         result.map_err(|errno| StepError::new(Step::Mount, errno, with_kernels_words(&context, what)))
@@ -124,12 +124,15 @@ fn one_by_one(lowers: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> R
     for lower in lowers {
         told(fsconfig_set_string(&context, "lowerdir+", lower), &format!("overlay over {}", lower.display()))?;
     }
-    if let Some((upper, work)) = upper {
+    if let Some(OverlayStack { upper, work, is_volatile, .. }) = written {
         told(fsconfig_set_string(&context, "upperdir", upper), &format!("overlay into {}", upper.display()))?;
         told(fsconfig_set_string(&context, "workdir", work), &format!("overlay with {}", work.display()))?;
         // the upper directory becomes an image layer some day: it must not refer to the ones below it
         for (key, value) in LAYERS_STAND_ALONE {
             let _ = fsconfig_set_string(&context, key, value); // a kernel without the feature does without the option
+        }
+        if *is_volatile {
+            let _ = fsconfig_set_flag(&context, VOLATILE);
         }
     }
     told(fsconfig_create(&context), "overlay")?;
@@ -233,7 +236,8 @@ mod tests {
         };
         let lowers: Vec<PathBuf> = (0..100).map(|number| dir(format!("low,er:{number:0>90}"))).collect();
         lowers.iter().enumerate().for_each(|(number, lower)| fs::write(lower.join(number.to_string()), "").unwrap());
-        let stack = OverlayStack { lowers, upper: dir("upper".to_owned()), work: dir("work".to_owned()) };
+        let stack =
+            OverlayStack { lowers, upper: dir("upper".to_owned()), work: dir("work".to_owned()), is_volatile: false };
         // a thread with a mount namespace, and so a working directory, of its own
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -8,26 +8,52 @@ use crate::engine::build::cache::{Key, Record};
 use crate::engine::build::exchange::{Found, Wanted};
 use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::step::StepTeller;
+use crate::engine::build::turns::Turn;
 use crate::engine::layer::Layer;
 
+/// What is to be done about a step.
+pub(super) enum Claim {
+    /// Nothing: it was done before, or by somebody else just now.
+    Done(Done),
+    /// The work, and nobody else does it meanwhile. To be held until [`Work::keep`] has returned.
+    Mine(Option<Turn>),
+}
+
 impl Work<'_> {
-    /// The record of `key`, told as a hit; or why there is none, told as a miss.
-    pub(super) async fn cached(&self, key: &Key, teller: &mut StepTeller) -> Option<Done> {
-        let found = self.known(key, teller).await;
-        if found.is_none()
-            && self.cache_is_off().is_none()
-            && let Some(why) = self.why_missed(key)
-        {
+    /// What the step of `key` did where that is known, told as a hit; else the turn to do it, told as a miss where one can
+    /// be explained. Waits for whoever does the same step right now.
+    pub(super) async fn claim(&self, key: &Key, teller: &mut StepTeller) -> Result<Claim, BuildFailure> {
+        self.build.note_key(key.digest());
+        if let Some(why) = self.cache_is_off() {
+            teller.reason(why);
+            return Ok(Claim::Mine(None));
+        }
+        if let Some(done) = self.own(key, teller) {
+            return Ok(Claim::Done(done));
+        }
+        let turn = tokio::select! {
+            turn = self.build.turns().take(key.digest()) => turn,
+            () = self.build.cancel.cancelled() => return Err(BuildFailure::cancelled()),
+        };
+        // Whoever had the turn before has done it by now, unless it failed or was cancelled.
+        if let Some(done) = self.known(key, teller).await {
+            return Ok(Claim::Done(done));
+        }
+        if let Some(why) = self.why_missed(key) {
             teller.missed(&why);
         }
-        found
+        Ok(Claim::Mine(Some(turn)))
     }
 
-    /// As [`Work::cached`], without a word in the classic text about a miss: setting a variable costs nothing.
+    /// As [`Work::claim`], without a turn or a word in the classic text about a miss: setting a variable costs nothing.
     pub(super) async fn cached_quietly(&self, key: &Key, teller: &mut StepTeller) -> Option<Done> {
+        self.build.note_key(key.digest());
+        if let Some(why) = self.cache_is_off() {
+            teller.reason(why);
+            return None;
+        }
         let found = self.known(key, teller).await;
         if found.is_none()
-            && self.cache_is_off().is_none()
             && let Some(why) = self.why_missed(key)
         {
             teller.reason(&why);
@@ -37,19 +63,24 @@ impl Work<'_> {
 
     /// What the step of `key` did, if our own cache or one of those that were brought knows.
     async fn known(&self, key: &Key, teller: &mut StepTeller) -> Option<Done> {
-        self.build.note_key(key.digest());
-        if let Some(why) = self.cache_is_off() {
-            teller.reason(why);
-            return None;
+        if let Some(done) = self.own(key, teller) {
+            return Some(done);
         }
-        let layers = self.build.images().layers();
-        let done = match self.build.cache().find(key, |chain| layers.get(chain).is_some()) {
-            Some(Record { layer, created, .. }) => Done { layer: layer.and_then(|chain| layers.get(&chain)), created },
-            None => self.imported(key, teller).await?,
-        };
+        let done = self.imported(key, teller).await?;
         done.layer.iter().for_each(|layer| self.build.hold(&layer.chain_id));
         teller.cached();
         Some(done)
+    }
+
+    /// What the step of `key` did, if our own cache knows.
+    fn own(&self, key: &Key, teller: &mut StepTeller) -> Option<Done> {
+        let layers = self.build.images().layers();
+        let record = self.build.cache().find(key, |chain| layers.get(chain).is_some())?;
+        let Record { layer, created, .. } = record;
+        let layer = layer.and_then(|chain| layers.get(&chain));
+        layer.iter().for_each(|layer| self.build.hold(&layer.chain_id));
+        teller.cached();
+        Some(Done { layer, created })
     }
 
     /// What a cache that was brought knows of the step; from then on our own knows it too.
@@ -90,12 +121,24 @@ impl Work<'_> {
         Some(Done { layer, created })
     }
 
+    /// Notes what the step of `key` did. A layer that can't be noted goes, as nobody would ever find it.
     pub(super) fn keep(&self, key: Key, layer: Option<Layer>) -> Result<Done, BuildFailure> {
         let created = Timestamp::now();
-        layer.iter().for_each(|layer| self.build.hold(&layer.chain_id));
-        let made = layer.as_ref().map(|layer| (&layer.chain_id, layer.size));
-        let kept = self.build.cache().keep(key, self.about(), self.result.top(), made, created);
-        kept.map_err(|error| EngineError::system(error.to_string()))?;
-        Ok(Done { layer, created })
+        let Some(layer) = layer else {
+            let kept = self.build.cache().keep(key, self.about(), self.result.top(), None, created);
+            kept.map_err(|error| EngineError::system(error.to_string()))?;
+            return Ok(Done { layer: None, created });
+        };
+        let hold = self.build.images().layers().hold(&layer.chain_id);
+        let made = Some((&layer.chain_id, layer.size));
+        if let Err(error) = self.build.cache().keep(key, self.about(), self.result.top(), made, created) {
+            drop(hold);
+            if let Err(error) = self.build.images().release_layer(layer.chain_id) {
+                tracing::warn!(%error, "a layer that nobody owns stays until the next start");
+            }
+            return Err(EngineError::system(error.to_string()).into());
+        }
+        self.build.hold(&layer.chain_id);
+        Ok(Done { layer: Some(layer), created })
     }
 }

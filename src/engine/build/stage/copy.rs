@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::cached::Claim;
 use super::place::Place;
 use super::transfer::{Bundle, Item, Orders, find, write};
 use super::{Done, Work, spawn};
@@ -18,7 +19,7 @@ use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::source::Git;
 use crate::engine::build::step::StepTeller;
 use crate::engine::build::tree::{Owners, Tree};
-use crate::engine::layer::{Digest, detached_root};
+use crate::engine::layer::{Digest, Durability, detached_root};
 
 impl Work<'_> {
     pub(super) async fn copy(
@@ -50,10 +51,13 @@ impl Work<'_> {
         let link_owner = self.owner_of_link(step).await.map_err(&failed)?;
         let key = self.copy_key(step, created_by, &bundle, link_owner);
         let key = self.dated(key);
-        if let Some(done) = self.cached(&key, teller).await {
-            drop(permit);
-            return if step.is_link { self.stacked(done).await } else { Ok(done) };
-        }
+        let _turn = match self.claim(&key, teller).await? {
+            Claim::Mine(turn) => turn,
+            Claim::Done(done) => {
+                drop(permit);
+                return if step.is_link { self.stacked(done).await } else { Ok(done) };
+            }
+        };
         let bundle = self.bring(step, bundle).await.map_err(&failed)?;
         let place = Place::new(self.build, if step.is_link { &[] } else { &self.result.layers })?;
         let mode = step.chmod.as_deref().map(ModeChange::parse).transpose();
@@ -175,8 +179,11 @@ impl Work<'_> {
     /// Puts the layer of a `--link`, which stands alone, above this stage's layers.
     async fn stacked(&self, done: Done) -> Result<Done, BuildFailure> {
         let Done { layer: Some(layer), created } = done else { return Ok(done) };
-        let layer =
-            self.blocking(move |build, below| Ok(Some(build.images().layers().stack(below, &layer.chain_id)?))).await?;
+        let layer = self
+            .blocking(move |build, below| {
+                Ok(Some(build.images().layers().stack(below, &layer.chain_id, Durability::Later)?))
+            })
+            .await?;
         layer.iter().for_each(|layer| self.build.hold(&layer.chain_id));
         Ok(Done { layer, created })
     }
@@ -187,8 +194,11 @@ impl Work<'_> {
         let layers = match stage_before(&self.build.file, from, self.index) {
             Some(index) if self.build.has_stage(index) => self.build.result_of(index).await?.layers.clone(),
             _ => {
-                let image =
-                    self.build.bases.image(from, self.build.platform.as_deref(), &self.build.cancel, |_| {}).await?;
+                let image = self
+                    .build
+                    .bases
+                    .image(from, self.build.wanted_platform(None).as_ref(), &self.build.cancel, |_| {})
+                    .await?;
                 image.layers.iter().for_each(|layer| self.build.hold(layer));
                 image.layers
             }

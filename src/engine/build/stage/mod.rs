@@ -20,12 +20,12 @@ use jiff::Timestamp;
 use self::lineage::Lineage;
 pub(super) use self::lineage::Position;
 use super::cache::BaseImage;
-use super::graph::{Base, Node};
+use super::graph::{Base, Node, trigger};
 use super::plan::{Planned, StageState, Step};
 use super::progress::BuildFailure;
 use super::solve::Build;
 use super::step::StepTeller;
-use crate::dockerfile::{Instruction, LineRange, parse};
+use crate::dockerfile::{Instruction, LineRange};
 use crate::engine::EngineError;
 use crate::engine::image::{HistoryEntry, ImageConfig};
 use crate::engine::layer::{ChainId, Digest, Layer};
@@ -67,14 +67,15 @@ pub(super) async fn build_stage(build: &Arc<Build>, node: &Node) -> Result<Stage
     let result = teller.settle(begun)?;
 
     let mut work = Work::new(build, node.index, result);
-    let triggers = work.take_triggers();
+    let triggers = teller.settle_failure(work.take_triggers())?;
     if !triggers.is_empty() {
         let plural = if triggers.len() == 1 { "" } else { "s" };
         teller.text(format!("# Executing {} build trigger{plural}\n", triggers.len()));
     }
     for trigger in &triggers {
         work.position.go_to(0, trigger);
-        work.instruction(trigger, from.lines, &mut teller).await?;
+        let outcome = work.instruction(trigger, from.lines, &mut teller).await;
+        teller.settle_failure(outcome)?;
     }
     teller.end();
     for (index, instruction) in rest.iter().enumerate() {
@@ -94,7 +95,13 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
         Base::Scratch => {
             teller.text(" ---> \n");
             // No time until a step gives it one, so that an unchanged build gives the same image again.
-            let config = ImageConfig { created: None, ..ImageConfig::for_host(Timestamp::UNIX_EPOCH) };
+            let platform = build.platforms.target.clone();
+            let config = ImageConfig {
+                architecture: platform.architecture,
+                os: platform.os,
+                variant: platform.variant,
+                ..ImageConfig::default()
+            };
             Ok(StageResult { config, ..StageResult::default() })
         }
         Base::Stage(index) => {
@@ -104,8 +111,9 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             Ok((*below).clone())
         }
         Base::Image(name) => {
-            let platform = node.platform.as_deref().or(build.platform.as_deref());
-            let image = build.bases.image(name, platform, &build.cancel, |progress| teller.pull(progress)).await?;
+            let wanted = build.wanted_platform(node.platform.as_deref());
+            let image =
+                build.bases.image(name, wanted.as_ref(), &build.cancel, |progress| teller.pull(progress)).await?;
             teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
             image.layers.iter().for_each(|layer| build.hold(layer));
             let base = Some(BaseImage { name: name.clone(), id: image.id });
@@ -140,14 +148,10 @@ impl<'a> Work<'a> {
     }
 
     /// The base image's ONBUILD instructions, which are then no longer part of it.
-    fn take_triggers(&mut self) -> Vec<Instruction> {
+    fn take_triggers(&mut self) -> Result<Vec<Instruction>, BuildFailure> {
         let texts = self.state.config.on_build.take().unwrap_or_default();
-        let mut triggers = Vec::new();
-        for text in texts {
-            let file = parse(&format!("FROM scratch\n{text}")).file;
-            triggers.extend(file.instructions.into_iter().skip(1));
-        }
-        triggers
+        let triggers = texts.iter().map(|text| trigger(text)).collect::<Result<Vec<_>, _>>();
+        triggers.map_err(|error| EngineError::invalid(error.message).into())
     }
 
     fn finish(mut self) -> StageResult {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::engine::EngineError;
 use crate::engine::build::mounts::Targets;
 use crate::engine::build::solve::Build;
-use crate::engine::layer::{ChainId, Layer, OverlayStack};
+use crate::engine::layer::{ChainId, Durability, Layer, OverlayStack};
 
 /// A root to write to: the stage's layers, and a fresh upper directory in a temp folder.
 pub(super) struct Place {
@@ -24,7 +24,8 @@ impl Place {
             None => Vec::new(),
         };
         let folder = build.parts().root.temp_dir("step").map_err(failed)?;
-        let stack = OverlayStack { lowers, upper: folder.path().join("upper"), work: folder.path().join("work") };
+        let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));
+        let stack = OverlayStack { lowers, upper, work, is_volatile: true };
         for path in [&stack.upper, &stack.work] {
             std::fs::create_dir(path).map_err(failed)?;
         }
@@ -71,7 +72,7 @@ impl Place {
         if let Some(latest) = build.facts.epoch {
             super::epoch::clamp(&self.stack.upper, latest).map_err(failed)?;
         }
-        let layer = build.images().layers().commit_tree(below, self.stack.upper.clone())?;
+        let layer = build.images().layers().commit_tree(below, self.stack.upper.clone(), Durability::Later)?;
         Ok(Some(layer))
     }
 
@@ -84,6 +85,6 @@ impl Place {
         if let Some(latest) = build.facts.epoch {
             super::epoch::clamp(&self.stack.upper, latest).map_err(failed)?;
         }
-        Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made)?))
+        Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made, Durability::Later)?))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::cached::Claim;
 use super::place::Place;
 use super::{Done, Work, spawn};
 use crate::engine::build::cache::Key;
@@ -26,9 +27,10 @@ impl Work<'_> {
         self.refuse_what_is_not_allowed(step)?;
         let sources = self.mount_sources(step).await?;
         let key = self.dated(self.run_key(step, &sources));
-        if let Some(done) = self.cached(&key, teller).await {
-            return Ok(done);
-        }
+        let _turn = match self.claim(&key, teller).await? {
+            Claim::Done(done) => return Ok(done),
+            Claim::Mine(turn) => turn,
+        };
         let layer = self.carry_out(step, &sources, teller).await?;
         self.keep(key, layer)
     }
@@ -181,8 +183,8 @@ impl Work<'_> {
             Some(index) if self.build.has_stage(index) => self.build.result_of(index).await?.layers.clone(),
             _ if from == "scratch" => Vec::new(),
             _ => {
-                let platform = self.build.platform.as_deref();
-                let image = self.build.bases.image(from, platform, &self.build.cancel, |_| {}).await?;
+                let wanted = self.build.wanted_platform(None);
+                let image = self.build.bases.image(from, wanted.as_ref(), &self.build.cancel, |_| {}).await?;
                 image.layers.iter().for_each(|layer| self.build.hold(layer));
                 image.layers
             }

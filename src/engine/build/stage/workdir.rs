@@ -5,12 +5,13 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::cached::Claim;
 use super::place::Place;
 use super::{Done, Work};
 use crate::engine::EngineError;
 use crate::engine::build::cache::Key;
 use crate::engine::build::copy::Destination;
-use crate::engine::build::owner::Owner;
+use crate::engine::build::owner::{Owner, owner};
 use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::step::StepTeller;
 use crate::engine::build::tree::open_inside;
@@ -23,11 +24,14 @@ impl Work<'_> {
         created_by: &str,
         teller: &mut StepTeller,
     ) -> Result<Done, BuildFailure> {
-        let key = Key::new("workdir", created_by, self.result.top());
+        // As BuildKit: who is USER can write there.
+        let user = self.state.config.user.clone().unwrap_or_default();
+        let key = Key::new("workdir", created_by, self.result.top()).with("user", &user);
         let key = self.dated(key);
-        if let Some(done) = self.cached(&key, teller).await {
-            return Ok(done);
-        }
+        let _turn = match self.claim(&key, teller).await? {
+            Claim::Done(done) => return Ok(done),
+            Claim::Mine(turn) => turn,
+        };
         let place = Place::new(self.build, &self.result.layers)?;
         let layer = self
             .blocking(move |build, below| {
@@ -35,7 +39,10 @@ impl Work<'_> {
                 let inside = Path::new(path.trim_start_matches('/'));
                 if open_inside(root.as_fd(), inside, OFlags::PATH | OFlags::DIRECTORY).is_err() {
                     let mut to = Destination::new(root.as_fd(), "/");
-                    to.owner = Some(Owner::ROOT);
+                    to.owner = Some(match user.as_str() {
+                        "" => Owner::ROOT,
+                        user => owner(user, root.as_fd()).map_err(|error| EngineError::invalid(error.message))?,
+                    });
                     to.folder(Path::new(&path)).map_err(|error| EngineError::invalid(error.to_string()))?;
                 }
                 drop(root);

@@ -30,7 +30,12 @@ fn config() -> ContainerConfig {
 }
 
 fn try_plan(config: &ContainerConfig, host_config: &HostConfig, mounts: Vec<MountPlan>) -> Result<LaunchPlan, String> {
-    let root = OverlayStack { lowers: vec!["/lower".into()], upper: "/upper".into(), work: "/work".into() };
+    let root = OverlayStack {
+        lowers: vec!["/lower".into()],
+        upper: "/upper".into(),
+        work: "/work".into(),
+        is_volatile: false,
+    };
     let host = host();
     let peers = Peers { pid: Some(42), ipc: None };
     let cgroup_parent = "boxyard".to_owned();
