@@ -67,13 +67,13 @@ impl Providers {
                 Some(agent) => forward_agent(agent, channel).await,
                 None => channel.say(&Answer::Unknown).await,
             },
-            Ask::Context { name } => provide(self.contexts.get(name), &ask, channel).await,
-            Ask::Output { name } => provide(self.outputs.get(name), &ask, channel).await,
+            Ask::Context { name } => provide(self.contexts.get(name).map(Box::as_ref), &ask, channel).await,
+            Ask::Output { name } => provide(self.outputs.get(name).map(Box::as_ref), &ask, channel).await,
         }
     }
 }
 
-async fn provide(provider: Option<&Box<dyn Provide>>, ask: &Ask, mut channel: Channel) -> io::Result<()> {
+async fn provide(provider: Option<&dyn Provide>, ask: &Ask, mut channel: Channel) -> io::Result<()> {
     let Some(provider) = provider else { return channel.say(&Answer::Unknown).await };
     channel.say(&Answer::Ok).await?;
     match provider.serve(ask, &mut channel).await {

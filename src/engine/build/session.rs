@@ -138,8 +138,7 @@ impl Session {
         match read {
             Ok(Ok(_)) if content.len() as u64 <= MAX_SECRET => Ok(Some(content)),
             Ok(Ok(_)) => Err(EngineError::invalid(format!(
-                "secret {id:?} is longer than {} bytes, the most there may be",
-                MAX_SECRET
+                "secret {id:?} is longer than {MAX_SECRET} bytes, the most there may be"
             ))),
             Ok(Err(error)) => Err(EngineError::system(format!("receive secret {id:?}: {error}"))),
             Err(_) => Err(EngineError::system(format!("receive secret {id:?}: the client stopped sending"))),

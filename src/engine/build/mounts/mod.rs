@@ -132,8 +132,7 @@ impl Mounts {
                     let key = workshop.sources.want(at, cache).key();
                     let Some(lease) = all._leases.get(&key) else { continue };
                     let plan = cache_bind(&lease.data(), target.unwrap_or_default(), source, *read_only, cache)?;
-                    let is_folder = lease.data().join(source.trim_start_matches('/')).is_dir();
-                    all.add(plan, is_folder);
+                    all.add(plan, is_folder_inside(&lease.data(), source));
                 }
                 Mounted::Tmpfs { size, read_only } => {
                     let size = size.map(|size| format!("size={size}"));
@@ -282,6 +281,14 @@ fn cache_bind(
         *recursive = false;
     }
     Ok(if read_only { plan.read_only() } else { plan })
+}
+
+/// Whether `source` is a folder in the cache `data`; a link of the cache's leads to no other place.
+fn is_folder_inside(data: &Path, source: &str) -> bool {
+    use std::os::fd::AsFd;
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+    let inside = Path::new(source.trim_start_matches('/'));
+    File::open(data).is_ok_and(|data| super::tree::open_inside(data.as_fd(), inside, flags).is_ok())
 }
 
 /// Makes the folders of `path`, which no link of the cache's leads out of.

@@ -22,7 +22,7 @@ pub(in crate::engine::build) struct Source {
 /// How the sandbox gets them.
 #[derive(Clone)]
 pub(in crate::engine::build) enum Origin {
-    /// A folder, by the descriptor of its tree. Its files belong to root, whoever owns them here.
+    /// A folder of the state root. Its files belong to root, whoever owns them here.
     Folder,
     /// Layers, topmost first.
     Layers { lowers: Vec<PathBuf>, top: Option<ChainId> },
@@ -32,7 +32,11 @@ impl Source {
     /// The directories that show it, topmost first, as any process of this host finds them.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         match &self.origin {
-            Origin::Folder => vec![path_of(&self.tree.root())],
+            // By its name, as the kernel binds only what is mounted where the sandbox looks from.
+            Origin::Folder => {
+                let link = path_of(&self.tree.root());
+                vec![std::fs::read_link(&link).unwrap_or(link)]
+            }
             Origin::Layers { lowers, .. } => lowers.clone(),
         }
     }

@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat};
+use rustix::io::Errno;
 
 use crate::engine::build::tree::open_inside;
 
@@ -54,12 +55,13 @@ impl Targets {
         Ok(())
     }
 
-    /// Takes out of `upper` what is there of them and empty.
+    /// Takes out of `upper` what is there of them and empty. The command may have put links in the way: none is followed.
     pub(in crate::engine::build) fn clear(&self, upper: &Path) {
+        let Ok(upper) = fs::File::open(upper) else { return };
         for missing in self.missing.iter().rev() {
             let mut path = missing.path.as_path();
             for _ in 0..missing.parts {
-                if !remove_empty(&upper.join(path)) {
+                if !remove_empty(upper.as_fd(), path) {
                     break;
                 }
                 path = path.parent().unwrap_or(Path::new(""));
@@ -69,12 +71,23 @@ impl Targets {
 }
 
 /// Whether nothing is left there.
-fn remove_empty(path: &Path) -> bool {
-    match fs::symlink_metadata(path) {
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir(path).is_ok(),
-        Ok(metadata) if metadata.is_file() && metadata.len() == 0 => fs::remove_file(path).is_ok(),
-        Ok(_) => false,
+fn remove_empty(top: BorrowedFd<'_>, path: &Path) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let no_links = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let parent = match openat2(top, parent, flags, Mode::empty(), no_links) {
+        Ok(parent) => parent,
+        Err(errno) => return errno == Errno::NOENT,
+    };
+    let stat = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(errno) => return errno == Errno::NOENT,
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => unlinkat(&parent, name, AtFlags::REMOVEDIR).is_ok(),
+        FileType::RegularFile if stat.st_size == 0 => unlinkat(&parent, name, AtFlags::empty()).is_ok(),
+        _ => false,
     }
 }
 
@@ -124,5 +137,20 @@ mod tests {
         targets.clear(&at("upper"));
         assert!(!at("upper/run/secrets").exists() && !at("upper/run").join("b").exists());
         assert!(at("upper/root/.cache/kept").exists() && !at("upper/root/.cache/pip").exists());
+    }
+
+    #[test]
+    fn a_link_of_the_commands_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in ["image", "upper", "host/b/c"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        let root: OwnedFd = fs::File::open(at("image")).unwrap().into();
+        let targets = Targets::find(&root, &[("/a/b/c".to_owned(), true)]);
+        // While its mount stood there, the command moved /a away and put a link in its place.
+        std::os::unix::fs::symlink(at("host"), at("upper/a")).unwrap();
+        targets.clear(&at("upper"));
+        assert!(at("host/b/c").exists() && at("upper/a").is_symlink());
     }
 }
