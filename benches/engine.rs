@@ -285,8 +285,9 @@ struct Serve {
 impl Serve {
     fn start(folder: &Path) -> Outcome<Self> {
         let run = folder.join("run");
-        let mut command = Command::new(BOXYARD);
-        command.env("BOXYARD_ROOT", folder.join("root")).env("BOXYARD_RUN", &run).arg("serve");
+        // in a session of its own, as service managers start it
+        let mut command = Command::new("setsid");
+        command.arg(BOXYARD).env("BOXYARD_ROOT", folder.join("root")).env("BOXYARD_RUN", &run).arg("serve");
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("no stderr")?).lines();
         lines

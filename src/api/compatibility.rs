@@ -1,4 +1,4 @@
-//! The compatibility page, written from the endpoint table.
+//! The compatibility page, written from the endpoint table, the field table, and what the comparison of builds taught.
 
 use std::fmt::Write as _;
 
@@ -29,6 +29,7 @@ pub fn page() -> String {
     }
     page.push_str(&create_fields());
     page.push_str(CACHES);
+    page.push_str(include_str!("builds.md"));
     page
 }
 

@@ -6,7 +6,7 @@
 use std::fs;
 
 use nix::unistd::{getpid, getsid};
-use rustix::process::{Pid, getpriority_process, setpriority_process, setsid};
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 /// The priority of threads that answer: nine times the weight of a usual one (sched(7)).
 const FIRST: i32 = -10;
@@ -39,9 +39,9 @@ pub fn answers_go_first() {
         let number = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let _ = setpriority_process(number, FIRST);
     }
-    // At a terminal the session is the person's. (rustix's getsid panics where its leader is in an outer pid namespace.)
-    let is_at_terminal = fs::File::open("/dev/tty").is_ok();
-    if getsid(None) == Ok(getpid()) || (!is_at_terminal && setsid().is_ok()) {
+    // Service managers and our own verbs give it a session. It takes none by itself: whoever started it from a script
+    // signals the script's group, and is to reach it. (rustix's getsid panics where its leader is in an outer pid namespace.)
+    if getsid(None) == Ok(getpid()) {
         let _ = fs::write(AUTOGROUP, FIRST.to_string());
     }
 }

@@ -115,6 +115,23 @@ impl Yard {
         command
     }
 
+    /// The same in a session of its own, as service managers start it, where `setsid` is installed.
+    fn in_own_session(&self) -> Command {
+        let command = self.command();
+        let Some(setsid) = ["/usr/bin/setsid", "/bin/setsid"].into_iter().find(|path| Path::new(path).exists()) else {
+            return command;
+        };
+        let mut own = Command::new(setsid); // it runs the program in its own place: no process is between us
+        own.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => own.env(name, value),
+                None => own.env_remove(name),
+            };
+        }
+        own
+    }
+
     /// Runs a boxyard command line to its end, in the yard's network: it may be an engine of its own.
     pub fn cli(&self, words: &[&str]) -> std::process::Output {
         let mut command = self.command();
@@ -124,7 +141,7 @@ impl Yard {
 
     /// Starts the engine and waits until it says that it serves.
     pub fn start_engine(&mut self) {
-        let mut command = self.command();
+        let mut command = self.in_own_session();
         command.arg("serve").args(&self.serve).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut engine = self.network.run(move || command.spawn().expect("boxyard serve starts"));
         let lines = BufReader::new(engine.stderr.take().unwrap());

@@ -191,6 +191,10 @@ impl Applier<'_> {
         if entry.kind != EntryKind::Directory {
             return Err(entry_error(&entry.name, "it would replace the root directory"));
         }
+        // what an archive of files says of its own top, it says of where it was packed: as Docker has it
+        if self.options.whiteouts == Whiteouts::AsIs {
+            return Ok(());
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let root = open_inside(self.dir, b"", flags).map_err(|errno| failed("open", &entry.name, errno))?;
         self.metadata(&root, entry)?;

@@ -61,6 +61,19 @@ impl Yard {
 }
 
 #[test]
+fn an_archives_own_top_is_a_layers_business_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let top = NewHeader { kind: kind::DIRECTORY, name: b"./", mode: 0o700, ..Default::default() };
+    let top = entry(top, b"");
+    for (whiteouts, expected) in [(Whiteouts::AsIs, 0o755), (Whiteouts::ToOverlay, 0o700)] {
+        let yard = Yard::new();
+        fs::set_permissions(yard.root(), fs::Permissions::from_mode(0o755)).unwrap();
+        apply(&yard.root(), std::slice::from_ref(&top), whiteouts).unwrap();
+        assert_eq!(fs::metadata(yard.root()).unwrap().permissions().mode() & 0o7777, expected, "{whiteouts:?}");
+    }
+}
+
+#[test]
 fn hostile_archives_are_refused_with_the_entry_named() {
     let table: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("../outside/new", vec![file("../outside/new", "x")]),

@@ -24,7 +24,7 @@ pub(super) use self::run::{RunNetwork, RunStep, SCRIPTS};
 pub(super) use self::words::expanded;
 
 /// Where programs are looked for when an image does not say, as in Docker.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why an instruction can't be carried out, in Docker's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -21,7 +21,7 @@ use self::lineage::Lineage;
 pub(super) use self::lineage::Position;
 use super::cache::BaseImage;
 use super::graph::{Base, Node, trigger};
-use super::plan::{Planned, StageState, Step};
+use super::plan::{DEFAULT_PATH, Planned, StageState, Step};
 use super::progress::BuildFailure;
 use super::solve::Build;
 use super::step::StepTeller;
@@ -96,12 +96,13 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             teller.text(" ---> \n");
             // No time until a step gives it one, so that an unchanged build gives the same image again.
             let platform = build.platforms.target.clone();
-            let config = ImageConfig {
+            let mut config = ImageConfig {
                 architecture: platform.architecture,
                 os: platform.os,
                 variant: platform.variant,
                 ..ImageConfig::default()
             };
+            config.config.env = Some(vec![format!("PATH={DEFAULT_PATH}")]);
             Ok(StageResult { config, ..StageResult::default() })
         }
         Base::Stage(index) => {

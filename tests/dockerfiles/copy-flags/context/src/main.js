@@ -1,0 +1,2 @@
+#!/bin/sh
+cat /opt/app/etc/app.conf

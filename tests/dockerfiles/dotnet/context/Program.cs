@@ -1,0 +1,1 @@
+// >>> echo "now listening on $ASPNETCORE_URLS"; exit 42

@@ -1,0 +1,3 @@
+package main
+
+// prints: tool for GOOS

@@ -1,0 +1,4 @@
+package main
+
+// prints: hello VERSION for GOOS, cgo CGO
+func main() {}

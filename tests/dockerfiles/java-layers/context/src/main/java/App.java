@@ -1,0 +1,1 @@
+// >>> echo "spring with $1"

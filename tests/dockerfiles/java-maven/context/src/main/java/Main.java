@@ -1,0 +1,3 @@
+class Main {
+  // >>> echo "orders started as $(id -un)"; exit 143
+}

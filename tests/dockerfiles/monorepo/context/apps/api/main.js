@@ -1,0 +1,1 @@
+// >>> echo "api beside $(ls ../../packages)"

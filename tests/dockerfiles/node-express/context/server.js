@@ -1,0 +1,2 @@
+const app = require('express')()
+// >>> echo "listening on $PORT as $(id -u)"; ls node_modules; exit 4

@@ -1,0 +1,1 @@
+// >>> echo "ready on $HOSTNAME:$PORT"; id -u; exit 0

@@ -1,0 +1,1 @@
+// >>> echo "koa in $NODE_ENV"; exit 5

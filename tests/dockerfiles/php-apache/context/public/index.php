@@ -1,0 +1,1 @@
+<?php // >>> echo "<p>$(cat ../vendor/autoload.php)</p>"

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -e
+echo "migrating"
+cd /code/site && exec "$1" wsgi:application

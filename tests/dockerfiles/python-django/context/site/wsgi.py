@@ -1,0 +1,1 @@
+# >>> echo "wsgi with $DJANGO_SETTINGS_MODULE"; ls $STATIC_ROOT

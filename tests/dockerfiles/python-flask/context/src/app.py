@@ -1,0 +1,1 @@
+# >>> echo "flask on 8000 as $(id -u)"; exit 3

@@ -1,0 +1,1 @@
+# >>> ls /usr/local/lib/python3.12/site-packages

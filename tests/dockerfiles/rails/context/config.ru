@@ -1,0 +1,1 @@
+# >>> echo "puma as $(id -u):$(id -g) in $RAILS_ENV"

@@ -1,0 +1,2 @@
+// prints: worker waits
+fn main() {}

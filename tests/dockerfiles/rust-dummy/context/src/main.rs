@@ -1,0 +1,2 @@
+// prints: app is up
+fn main() {}
