@@ -56,7 +56,7 @@ tell() {
 }
 
 # Those that differ for a reason which docs/compatibility.md gives.
-known=(archive-rootfs java-layers nginx-spa)
+known=(archive-rootfs nginx-spa)
 
 passed=0 failed=0 left=0
 for folder in "$work"/dockerfiles/*/; do
