@@ -262,9 +262,13 @@ async fn a_killed_shim_is_a_dead_container_under_any_runtime() {
         let state = yard.until("orphan", is_over).await.state.unwrap();
         assert_eq!(state.exit_code, Some(255), "{runtime}");
         assert!(state.error.is_some_and(|error| error.contains("shim")), "{runtime}");
-        // whoever inherited it may not have waited for it yet
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z "), "{runtime}: its process has ended with it: {stat}");
+        // its end is certain when it is told; the kernel, and whoever inherited it, need a moment more
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let until = std::time::Instant::now() + support::PATIENCE;
+        while !stat().is_empty() && !stat().contains(") Z ") {
+            assert!(std::time::Instant::now() < until, "{runtime}: its process lives on: {}", stat());
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
         yard.docker().start_container("orphan", None).await.unwrap();
         let again = |found: &bollard::models::ContainerInspectResponse| {
             found.state.as_ref().is_some_and(|state| state.running == Some(true))
