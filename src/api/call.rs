@@ -1,5 +1,6 @@
 //! One request, as a handler sees it: path values, query, headers, body, and the way to take the connection over.
 
+use std::future::Future;
 use std::io;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
 use super::endpoint::PathValues;
+use super::presence::Presence;
 use super::query::Query;
 use super::version::ApiVersion;
 use crate::engine::{Engine, EngineError};
@@ -30,6 +32,7 @@ pub struct Call {
     pub(super) headers: HeaderMap,
     pub(super) body: CallBody,
     pub(super) upgrade: Option<OnUpgrade>,
+    pub(super) presence: Option<Presence>,
 }
 
 /// What came with the request.
@@ -47,6 +50,17 @@ impl Call {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Waits until the client has left: for the body of a streamed answer, and for nothing else (see `presence`).
+    pub fn gone(&mut self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let presence = self.presence.take();
+        async move {
+            match presence {
+                Some(presence) => presence.gone().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// The API version asked for.

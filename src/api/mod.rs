@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod frames;
 mod handlers;
 mod hijack;
+mod presence;
 pub mod problem;
 pub mod query;
 pub mod reply;

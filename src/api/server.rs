@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, CallBody, read_along, read_whole};
 use super::endpoint::{self, Takes};
+use super::presence::{Presence, Watched};
 use super::query::Query;
 use super::reply::{Body, IntoReply, Reply};
 use super::table::ENDPOINTS;
@@ -92,7 +93,10 @@ async fn serve_until<I>(engine: Engine, io: I, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let io = Watched::new(io);
+    let presence = io.presence();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(presence.clone());
         let engine = engine.clone();
         async move { Ok::<_, Infallible>(answer(engine, request).await) }
     });
@@ -142,12 +146,13 @@ async fn handle(engine: Engine, mut request: Request<Incoming>) -> Result<Reply,
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let upgrade = (endpoint.takes == Takes::Connection && request.headers().contains_key(http::header::UPGRADE))
         .then(|| hyper::upgrade::on(&mut request));
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let presence = parts.extensions.remove::<Presence>();
     let body = match endpoint.takes {
         Takes::Archive => CallBody::Arriving(read_along(body)),
         Takes::Json | Takes::Connection => CallBody::Whole(read_whole(body).await?),
     };
-    let call = Call { engine, version, path, query, headers: parts.headers, body, upgrade };
+    let call = Call { engine, version, path, query, headers: parts.headers, body, upgrade, presence };
     match tokio::spawn((endpoint.handler)(call)).await {
         Ok(answer) => answer,
         Err(error) => {

@@ -227,11 +227,23 @@ pub fn all_credentials() -> HashMap<String, DockerCredentials> {
     entries
         .filter_map(|(registry, entry)| {
             let mut found: DockerCredentials = serde_json::from_value(entry.clone()).ok()?;
-            found.auth.as_ref().filter(|auth| !auth.is_empty())?;
+            let (user, password) = user_and_password(found.auth.as_deref()?)?;
+            // Builds hand these on, and some engines read no other form.
+            found.username.get_or_insert(user);
+            found.password.get_or_insert(password);
             found.serveraddress = Some(registry.clone());
             Some((registry.clone(), found))
         })
         .collect()
+}
+
+/// What `auth` of docker's configuration holds: `user:password` in base64.
+fn user_and_password(auth: &str) -> Option<(String, String)> {
+    use base64::Engine as _;
+    let bytes = base64::prelude::BASE64_STANDARD.decode(auth).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
 /// Progress by layer: a line each on a terminal, redrawn in place; elsewhere one line for each change of state.

@@ -58,11 +58,9 @@ pub struct BuildRecord {
     pub error: Option<String>,
     /// Structured content.
     pub aux: Option<serde_json::Value>,
-    /// Where in the Dockerfile it went wrong. Only Boxyard's engine tells, beside an error of a build of version 2.
-    pub source: Option<BuildSource>,
 }
 
-/// A place in a Dockerfile, with the lines around it.
+/// A place in a Dockerfile, with the lines around it: where a build of Boxyard's engine went wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildSource {

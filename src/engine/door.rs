@@ -164,6 +164,7 @@ impl Engine {
 
     /// Finishes the verbs under way and lets go of the state root; containers run on.
     pub async fn close(self) {
+        self.0.builds.close().await;
         self.0.containers.close().await;
         self.0.networks.close().await;
         // The parent of all containers' cgroups goes with the last of them.

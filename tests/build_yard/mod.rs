@@ -102,7 +102,7 @@ impl Build {
             BuildMessage::Vertex(vertex) => drop(outcome.vertexes.insert(vertex.digest.clone(), vertex)),
             BuildMessage::Warning(warning) => outcome.warnings.push(warning.short),
             BuildMessage::Log(log) => outcome.log.push_str(&String::from_utf8_lossy(&log.msg)),
-            BuildMessage::Status(_) | BuildMessage::Pull(_) => {}
+            BuildMessage::Status(_) | BuildMessage::Pull(_) | BuildMessage::Aux { .. } => {}
         }
         true
     }

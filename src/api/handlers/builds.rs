@@ -1,6 +1,7 @@
 //! `POST /build`, in the classic builder's records (`version=1`) or in BuildKit's (`version=2`), and the build cache.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 
 use bollard_stubs::models as docker;
 use futures_util::{Stream, StreamExt, stream};
@@ -39,7 +40,8 @@ pub async fn build(mut call: Call) -> Result<Reply, EngineError> {
         Some("2") => Telling::Trace,
         Some(other) => return Err(EngineError::invalid(format!("invalid version {other:?}: 1 and 2 are known"))),
     };
-    tell(Box::pin(call.engine().builds().build(request)), telling).await
+    let gone = call.gone();
+    tell(Box::pin(call.engine().builds().build(request)), telling, gone).await
 }
 
 fn no_session() -> EngineError {
@@ -70,6 +72,8 @@ fn request(
     request.pull = query.flag("pull");
     request.quiet = query.flag("q");
     request.platform = query.owned("platform");
+    request.outputs = query.json("outputs")?.unwrap_or_default();
+    request.annotations = query.json("annotations")?.unwrap_or_default();
     request.session = query.owned("session");
     request.allow = query.json("allow")?.unwrap_or_default();
     request.auth = auth;
@@ -116,20 +120,29 @@ impl From<Ulimit> for docker::ResourcesUlimits {
     }
 }
 
-/// Sends the build's messages as records. A failure that comes first is answered by its status.
+/// Sends the build's messages as records. A failure that comes before any record is answered by its status. The build
+/// ends with its client.
 async fn tell(
     mut messages: impl Stream<Item = BuildMessage> + Send + Unpin + 'static,
     telling: Telling,
+    gone: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Reply, EngineError> {
-    let first = messages.next().await;
-    if let Some(BuildMessage::Failed(failure)) = first {
-        return Err(EngineError::new(failure.kind, failure.message));
-    }
     let record = move |message: BuildMessage| match telling {
         Telling::Classic => message.classic(),
         Telling::Trace => message.trace(),
     };
-    Ok(Reply::lines(stream::iter(first).chain(messages).filter_map(move |message| std::future::ready(record(message)))))
+    let first = loop {
+        match messages.next().await {
+            Some(BuildMessage::Failed(failure)) => return Err(EngineError::new(failure.kind, failure.message)),
+            Some(message) => match record(message) {
+                None => {}
+                first => break first,
+            },
+            None => break None,
+        }
+    };
+    let rest = messages.filter_map(move |message| std::future::ready(record(message)));
+    Ok(Reply::lines(stream::iter(first).chain(rest).take_until(Box::pin(gone))))
 }
 
 /// Takes the connection over as a session of our own protocol; BuildKit's (h2c) has no page here.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 
 use super::flags::Build;
+use super::output::Outputs;
 use crate::buildkit::CacheWay;
 use crate::cli::create::ulimit;
 use crate::client::BuildCall;
@@ -12,7 +13,7 @@ use crate::client::BuildCall;
 ///
 /// # Errors
 /// A flag's value that can't be read.
-pub fn ask(flags: &Build) -> anyhow::Result<BuildCall> {
+pub fn ask(flags: &Build, outputs: &Outputs) -> anyhow::Result<BuildCall> {
     for (way, texts) in [(CacheWay::From, &flags.cache_from), (CacheWay::To, &flags.cache_to)] {
         texts.iter().try_for_each(|text| way.parse(text).map(drop))?;
     }
@@ -46,6 +47,8 @@ pub fn ask(flags: &Build) -> anyhow::Result<BuildCall> {
         .number("cpuperiod", flags.cpu_period)
         .number("cpuquota", flags.cpu_quota)
         .number("shmsize", flags.shm_size)
+        .json("outputs", &outputs.asked)
+        .json("annotations", &annotations(&flags.annotation)?)
         .json("ulimits", &ulimits.map_err(anyhow::Error::msg)?);
     Ok(call)
 }
@@ -65,6 +68,22 @@ fn labels(texts: &[String]) -> BTreeMap<String, String> {
     let pair = |text: &String| match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), value.to_owned()),
         None => (text.clone(), String::new()),
+    };
+    texts.iter().map(pair).collect()
+}
+
+/// `KEY=VALUE`, which may carry `manifest:` before it: there is no index here that others could be for.
+fn annotations(texts: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let pair = |text: &String| {
+        let annotation = text.strip_prefix("manifest:").unwrap_or(text);
+        for kind in ["index:", "manifest-descriptor:", "index-descriptor:"] {
+            if annotation.starts_with(kind) {
+                anyhow::bail!("--annotation {text}: only manifests are annotated, no {kind}");
+            }
+        }
+        let pair = annotation.split_once('=').filter(|(key, _)| !key.is_empty());
+        let (key, value) = pair.ok_or_else(|| anyhow::anyhow!("--annotation {text}: KEY=VALUE is wanted"))?;
+        Ok((key.to_owned(), value.to_owned()))
     };
     texts.iter().map(pair).collect()
 }
@@ -96,6 +115,14 @@ mod tests {
         };
         let found = serde_json::to_string(&arguments(&texts, ours)).unwrap();
         assert_eq!(found, r#"{"A":"1","B":"ours","C":null,"D":"","SOURCE_DATE_EPOCH":"7"}"#);
+    }
+
+    #[test]
+    fn annotations_are_of_manifests() {
+        let check = |text: &str| annotations(&[text.to_owned()]).map_err(|error| error.to_string());
+        let expected = Ok(BTreeMap::from([("a.b".to_owned(), "c=d".to_owned())]));
+        assert_eq!([check("a.b=c=d"), check("manifest:a.b=c=d")], [expected.clone(), expected]);
+        assert!(check("index:a=b").unwrap_err().contains("only manifests") && check("a").is_err());
     }
 
     #[test]

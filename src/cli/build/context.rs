@@ -135,6 +135,18 @@ impl Context {
         }
     }
 
+    /// What the ignore file leaves out, where there is one on this machine.
+    ///
+    /// # Errors
+    /// A pattern that is none.
+    pub fn ignore_rules(&self) -> anyhow::Result<Option<IgnoreRules>> {
+        match self {
+            Context::Folder { folder, dockerfile: Dockerfile::Inside(name) } => Ok(Some(ignored(folder, name)?.rules)),
+            Context::Folder { folder, .. } => Ok(Some(ignored(folder, USUAL)?.rules)),
+            _ => Ok(None),
+        }
+    }
+
     /// Puts the files into the request. `text` is what [`Context::text`] read.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::output::Outputs;
 use crate::cli::words::parse_size;
 
 /// How a build's progress is shown.
@@ -52,7 +53,7 @@ pub struct Build {
     /// Label the image: KEY=VALUE
     #[arg(long)]
     pub label: Vec<String>,
-    /// Annotate the manifest of what goes to a registry or an OCI archive: KEY=VALUE
+    /// Annotate the manifest of what goes into an archive (--output type=oci): KEY=VALUE
     #[arg(long)]
     pub annotation: Vec<String>,
     /// OS/ARCH of the image
@@ -223,7 +224,26 @@ impl Build {
                 self.platform.join(",")
             );
         }
+        if self.call == Method::Outline {
+            anyhow::bail!("--call outline is not supported; --call targets and --call check are");
+        }
         self.refuse_not_yet()
+    }
+
+    /// Refuses what does not go with where the result goes.
+    ///
+    /// # Errors
+    /// The flag, and what it needs.
+    pub fn refuse_without_place(&self, outputs: &Outputs) -> anyhow::Result<()> {
+        let has_archive =
+            outputs.asked.iter().any(|it| it.attrs.contains_key("stream") && it.kind != "local" && it.kind != "tar");
+        if !self.annotation.is_empty() && !has_archive {
+            anyhow::bail!("--annotation needs a manifest to stand in: --output type=oci,dest=FILE");
+        }
+        if self.iidfile.is_some() && !outputs.has_image_id() {
+            anyhow::bail!("--iidfile: no image comes of this --output; add --load, or leave it out");
+        }
+        Ok(())
     }
 
     /// The first flag given that no classic builder knows.
@@ -236,6 +256,7 @@ impl Build {
             ("--output", !self.output.is_empty()),
             ("--push", self.push),
             ("--metadata-file", self.metadata_file.is_some()),
+            ("--iidfile", self.iidfile.is_some()),
             ("--secret", !self.secret.is_empty()),
             ("--ssh", !self.ssh.is_empty()),
             ("--build-context", !self.build_context.is_empty()),
@@ -247,16 +268,7 @@ impl Build {
 
     /// Refuses what is not wired yet. Whoever wires a flag takes it out of this list.
     fn refuse_not_yet(&self) -> anyhow::Result<()> {
-        let flags = [
-            ("--annotation", !self.annotation.is_empty()),
-            ("--output", !self.output.is_empty()),
-            ("--push", self.push),
-            ("--iidfile", self.iidfile.is_some()),
-            ("--metadata-file", self.metadata_file.is_some()),
-            ("--check", self.check),
-            ("--call", self.call != Method::Build),
-            ("--build-context", !self.build_context.is_empty()),
-        ];
+        let flags = [("--build-context", !self.build_context.is_empty())];
         match flags.into_iter().find(|(_, is_given)| *is_given) {
             Some((flag, _)) => anyhow::bail!("{flag} is not supported yet"),
             None => Ok(()),

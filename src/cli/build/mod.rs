@@ -5,36 +5,48 @@
 //! meanwhile, `report` what is said in the end. A host that is not Boxyard's engine is asked in the classic way (`classic`).
 
 mod ask;
+mod check;
 mod classic;
 mod context;
 mod explain;
 mod flags;
+mod output;
 mod progress;
 mod report;
 mod session;
 
+use std::fs;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use serde_json::{Map, Value};
 
 use self::context::{Context, Text};
 pub use self::flags::Build;
+use self::flags::Method;
+use self::output::Outputs;
 use self::progress::Display;
 use super::images::all_credentials;
 use crate::buildkit::{TRACE_ID, decode_aux};
+use crate::client::build_session::Provide;
 use crate::client::{BuildRecord, BuildSource, Docker};
 
 /// How often a display is drawn.
 const FRAME: Duration = Duration::from_millis(100);
 /// The exit code of a program that SIGINT ends, and so docker's.
 const INTERRUPTED: u8 = 130;
+/// The records of our own engine: the place of a failure, and what was made.
+const SOURCE_ID: &str = "boxyard.build.source";
+const RESULT_ID: &str = "boxyard.build.result";
+/// What of the result names an image.
+const CONFIG_DIGEST: &str = "containerimage.config.digest";
 
 /// What a build came to.
 enum Ended {
-    /// It made an image, if that was what was wanted.
-    Built { image: Option<String> },
+    /// It made what was wanted: this, as buildx's metadata file has it.
+    Built(Map<String, Value>),
     /// It failed.
     Failed { message: String, source: Option<BuildSource> },
     /// A person broke it off.
@@ -47,11 +59,22 @@ enum Ended {
 /// What is asked for in a way that can't be, and what can't be reached. A build that fails says so itself.
 pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     flags.refuse_unsupported()?;
-    let mut display = Display::new(flags.progress, flags.quiet)?;
-    let mut call = ask::ask(flags)?;
-    let providers = session::providers(flags)?;
+    let mut providers = session::providers(flags)?;
     let context = Context::find(&flags.path, flags.file.as_deref())?;
     let text = context.text()?;
+    match flags.call {
+        Method::Targets => return check::targets(&context, text.as_ref()),
+        _ if flags.check || flags.call == Method::Check => return check::check(&context, text.as_ref()),
+        _ => {}
+    }
+    let mut display = Display::new(flags.progress, flags.quiet)?;
+    let outputs = Outputs::parse(&flags.output, flags.push, flags.load, output::prints_to_terminal())?;
+    flags.refuse_without_place(&outputs)?;
+    // One of an earlier build must not be taken for this one's.
+    for old in [&flags.iidfile, &flags.metadata_file].into_iter().flatten() {
+        let _ = fs::remove_file(old);
+    }
+    let mut call = ask::ask(flags, &outputs)?;
     context.attach(&mut call, text.as_ref()).await?;
     call.credentials(all_credentials());
     // Only Boxyard's engine tells BuildKit's messages without a BuildKit session.
@@ -59,6 +82,9 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
         return classic::build(docker, flags, call).await;
     }
     call.add("version", "2");
+    let sinks = outputs.sinks.into_iter().map(|(name, sink)| (name, Box::new(sink) as Box<dyn Provide>));
+    providers.outputs = sinks.collect();
+    // Open until the build has ended.
     let session = session::open(docker, providers).await?;
     call.add("session", session.as_ref().map(|session| session.id()).unwrap_or_default());
     let ended = follow(docker.build(call), &mut display).await;
@@ -73,7 +99,8 @@ async fn follow(
     display: &mut Display,
 ) -> anyhow::Result<Ended> {
     let mut records = pin!(records);
-    let mut image = None;
+    let mut result = Map::new();
+    let mut source = None;
     let mut frames = tokio::time::interval(FRAME);
     frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
@@ -89,7 +116,7 @@ async fn follow(
             _ = terminate.recv() => return Ok(Ended::Interrupted),
         };
         let record = match record {
-            None => return Ok(Ended::Built { image }),
+            None => return Ok(Ended::Built(result)),
             Some(Ok(record)) => record,
             Some(Err(crate::client::Error::DockerResponseServerError { message, .. })) => {
                 return Ok(Ended::Failed { message, source: None });
@@ -97,11 +124,12 @@ async fn follow(
             Some(Err(error)) => return Err(error.into()),
         };
         if let Some(message) = record.failure() {
-            return Ok(Ended::Failed { message: message.to_owned(), source: record.source.clone() });
+            return Ok(Ended::Failed { message: message.to_owned(), source });
         }
-        match (record.id.as_deref(), &record.aux) {
-            (Some(TRACE_ID), Some(serde_json::Value::String(aux))) => display.update(decode_aux(aux)?)?,
-            (_, Some(aux)) => image = aux.get("ID").and_then(|id| id.as_str()).map(str::to_owned).or(image),
+        match (record.id.as_deref(), record.aux) {
+            (Some(TRACE_ID), Some(Value::String(aux))) => display.update(decode_aux(&aux)?)?,
+            (Some(SOURCE_ID), Some(aux)) => source = serde_json::from_value(aux).ok(),
+            (Some(RESULT_ID), Some(Value::Object(made))) => result = made,
             _ => {}
         }
     }
@@ -116,12 +144,19 @@ fn tell_end(flags: &Build, display: &Display, text: Option<&Text>, ended: Ended)
         }
     }
     match ended {
-        Ended::Built { image } => {
+        Ended::Built(result) => {
             if display.is_for_people() {
                 eprint!("{}", report::warnings(&display.steps.warnings));
             }
-            if flags.quiet {
-                println!("{}", image.unwrap_or_default());
+            let image = result.get(CONFIG_DIGEST).and_then(Value::as_str);
+            if let (Some(file), Some(image)) = (&flags.iidfile, image) {
+                output::write_whole(file, image.as_bytes())?;
+            }
+            if let Some(file) = &flags.metadata_file {
+                output::write_whole(file, serde_json::to_string_pretty(&result)?.as_bytes())?;
+            }
+            if let (true, Some(image)) = (flags.quiet, image) {
+                println!("{image}");
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -65,7 +65,7 @@ impl Bases {
             match message {
                 None => break,
                 Some(Progress { error: Some(message), kind, .. }) => {
-                    return Err(BuildFailure { kind: kind.unwrap_or(ErrorKind::System), message, code: None });
+                    return Err(EngineError::new(kind.unwrap_or(ErrorKind::System), message).into());
                 }
                 Some(message) => progress(message),
             }
@@ -74,27 +74,32 @@ impl Bases {
         Ok(self.images.find(name)?)
     }
 
-    /// The credentials for a reference's registry; Docker's own goes by several names.
+    /// The credentials for a reference's registry.
     pub(super) fn auth_for(&self, reference: &Reference) -> Option<RegistryAuth> {
-        let domain = reference.domain();
-        let hub = ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
-        let config = match self.auth.get(domain) {
-            Some(config) => Some(config),
-            None if domain == "docker.io" => hub.iter().find_map(|name| self.auth.get(*name)),
-            None => self.auth.iter().find_map(|(server, config)| (host_of(server) == domain).then_some(config)),
-        }?;
-        Some(RegistryAuth {
-            username: config.username.clone().unwrap_or_default(),
-            password: config.password.clone().unwrap_or_default(),
-            identity_token: None,
-            registry_token: None,
-        })
+        access(&self.auth, reference)
     }
 }
 
 /// The platform of an image.
 pub(super) fn platform_of(config: &ImageConfig) -> Platform {
     Platform { architecture: config.architecture.clone(), os: config.os.clone(), variant: config.variant.clone() }
+}
+
+/// The credentials for a reference's registry; Docker's own goes by several names.
+pub(super) fn access(auth: &HashMap<String, docker::AuthConfig>, reference: &Reference) -> Option<RegistryAuth> {
+    let domain = reference.domain();
+    let hub = ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
+    let config = match auth.get(domain) {
+        Some(config) => Some(config),
+        None if domain == "docker.io" => hub.iter().find_map(|name| auth.get(*name)),
+        None => auth.iter().find_map(|(server, config)| (host_of(server) == domain).then_some(config)),
+    }?;
+    Some(RegistryAuth {
+        username: config.username.clone().unwrap_or_default(),
+        password: config.password.clone().unwrap_or_default(),
+        identity_token: None,
+        registry_token: None,
+    })
 }
 
 /// The host of a server's address: `https://registry.example:5000/v2/` names `registry.example:5000`.

@@ -16,9 +16,9 @@ use super::progress::BuildFailure;
 use super::tree::Tree;
 use crate::dockerfile::glob::clean;
 use crate::dockerfile::ignore::{self, IgnoreRules};
+use crate::engine::EngineError;
 use crate::engine::layer::{Applied, ApplyOptions, LayerError, apply_tar, inflater};
 use crate::engine::store::StateRoot;
-use crate::engine::{EngineError, ErrorKind};
 
 /// A Dockerfile larger than this is none.
 const MAX_DOCKERFILE: u64 = 16 << 20;
@@ -154,7 +154,7 @@ fn remove_ignored(top: &Path, below: &Path, rules: &IgnoreRules) -> io::Result<(
 }
 
 fn disk(attempt: &str, error: &io::Error) -> BuildFailure {
-    BuildFailure { kind: ErrorKind::System, message: format!("{attempt}: {error}"), code: None }
+    EngineError::system(format!("{attempt}: {error}")).into()
 }
 
 /// A reader that ends with an error when the build is cancelled, so that no thread waits for a client that is gone.

@@ -4,17 +4,21 @@
 //! side; `stage` carries one out, instruction by instruction; `plan` decides what an instruction means, without doing
 //! anything; `cache` knows whether that was done before; `copy` and `run` do it.
 
+mod announce;
 mod args;
 mod base;
 mod cache;
 mod changes;
 mod context;
 mod copy;
+mod excerpt;
 mod exchange;
+mod export;
 mod fetch;
 mod graph;
 mod history;
 mod mounts;
+mod output;
 mod owner;
 mod plan;
 mod platform;
@@ -35,6 +39,7 @@ mod usage;
 
 pub use cache::{Amount, Budget, BudgetError};
 pub use changes::with_changes;
+pub use output::OutputRequest;
 pub use progress::{BuildFailure, BuildMessage};
 pub use request::{BuildContext, BuildRequest};
 pub use session::{Session, Sessions};
@@ -45,11 +50,13 @@ pub use crate::buildkit::session as session_protocol;
 
 use std::num::NonZero;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard_stubs::models as docker;
 use futures_util::Stream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::cache::{Cache, Shelf};
 use self::history::{History, Recorder};
@@ -107,7 +114,14 @@ struct Room {
     turns: Turns,
     /// How many steps of all builds do something heavy at once.
     permits: Arc<Semaphore>,
+    /// Ends all builds.
+    stop: CancellationToken,
+    /// The builds that have not ended.
+    under_way: TaskTracker,
 }
+
+/// How long an engine that ends waits for its cancelled builds.
+const GOODBYE: Duration = Duration::from_secs(15);
 
 impl Builds {
     /// Reads the cache, ends RUN steps that a killed engine left running, and registers with `images` so that cached
@@ -130,24 +144,37 @@ impl Builds {
         let history = History::open(&parts.root, Arc::clone(&parts.events)).map_err(failed)?;
         let collecting = tokio::sync::Mutex::default();
         let shelves: Vec<Arc<dyn Shelf>> = vec![Arc::new(cache_mounts.clone())];
-        let sessions = Sessions::default();
+        let (sessions, stop, under_way) = (Sessions::default(), CancellationToken::new(), TaskTracker::new());
         let permits = Arc::new(Semaphore::new(permits(std::thread::available_parallelism().map_or(1, NonZero::get))));
         if parts.images.layers().is_unsettled() {
             parts.images.settle_soon();
         }
         let turns = Turns::default();
-        let room = Room { parts, cache, cache_mounts, sessions, runner, history, shelves, collecting, turns, permits };
+        let room = Room {
+            parts,
+            cache,
+            cache_mounts,
+            sessions,
+            runner,
+            history,
+            shelves,
+            collecting,
+            turns,
+            permits,
+            stop,
+            under_way,
+        };
         Ok(Self { room: Arc::new(room) })
     }
 
     /// Builds an image. The stream ends after [`BuildMessage::Image`] and its text, or after [`BuildMessage::Failed`];
     /// dropping it cancels the build, which then leaves nothing behind.
     pub fn build(&self, request: BuildRequest) -> impl Stream<Item = BuildMessage> + Send + 'static + use<> {
-        let cancel = CancellationToken::new();
+        let cancel = self.room.stop.child_token();
         let is_quiet = request.quiet;
         let recorder = self.room.history.begin(history::new_id(), &request, jiff::Timestamp::now());
         let (teller, messages) = teller::channel(cancel.clone().drop_guard(), is_quiet, recorder.clone());
-        tokio::spawn(solve::drive(Arc::clone(&self.room), request, teller, recorder, cancel));
+        self.room.under_way.spawn(solve::drive(Arc::clone(&self.room), request, teller, recorder, cancel));
         messages
     }
 
@@ -180,6 +207,15 @@ impl Builds {
     pub async fn forget(&self, id: &str) -> Result<(), EngineError> {
         let (room, id) = (Arc::clone(&self.room), id.to_owned());
         blocking(move || room.history.forget(&id)).await
+    }
+
+    /// Cancels the builds under way and waits until nothing of them is left, but not for ever.
+    pub async fn close(&self) {
+        self.room.stop.cancel();
+        self.room.under_way.close();
+        if tokio::time::timeout(GOODBYE, self.room.under_way.wait()).await.is_err() {
+            tracing::warn!("builds did not end in time; the next engine ends their steps");
+        }
     }
 
     /// The clients' sessions.

@@ -26,6 +26,13 @@ pub enum BuildMessage {
     Pull(Box<Progress>),
     /// The finished image's ID (`sha256:…`).
     Image(String),
+    /// A record of our own, for clients of version 2.
+    Aux {
+        /// What it is.
+        id: &'static str,
+        /// Its content.
+        aux: Value,
+    },
     /// It failed. The last message. Where it is also the first, the API answers with the kind's status.
     Failed(BuildFailure),
 }
@@ -39,23 +46,32 @@ pub struct BuildFailure {
     pub message: String,
     /// The exit code of the RUN that failed, where one did.
     pub code: Option<i64>,
+    /// Its command, and whether the kernel killed it for want of memory.
+    pub command: Option<(String, bool)>,
 }
 
 impl From<EngineError> for BuildFailure {
     fn from(error: EngineError) -> Self {
-        Self { kind: error.kind(), message: error.message().to_owned(), code: None }
+        Self { kind: error.kind(), message: error.message().to_owned(), code: None, command: None }
     }
 }
+
+/// What stands behind the code of a command that the kernel killed.
+const OUT_OF_MEMORY: &str = " (the kernel killed it for want of memory)";
 
 impl BuildMessage {
     /// The record for a client of version 1 (the classic builder); `None` where it has none for this message.
     pub fn classic(&self) -> Option<Value> {
         match self {
-            BuildMessage::Vertex(_) | BuildMessage::Status(_) | BuildMessage::Log(_) | BuildMessage::Warning(_) => None,
+            BuildMessage::Vertex(_)
+            | BuildMessage::Status(_)
+            | BuildMessage::Log(_)
+            | BuildMessage::Warning(_)
+            | BuildMessage::Aux { .. } => None,
             BuildMessage::Text(text) => Some(json!({ "stream": text })),
             BuildMessage::Pull(progress) => serde_json::to_value(progress).ok(),
             BuildMessage::Image(id) => Some(json!({ "aux": { "ID": id } })),
-            BuildMessage::Failed(failure) => Some(failure.record()),
+            BuildMessage::Failed(failure) => Some(failure.record(&failure.message)),
         }
     }
 
@@ -69,7 +85,8 @@ impl BuildMessage {
             BuildMessage::Warning(warning) => update.warnings.push(warning.clone()),
             BuildMessage::Text(_) | BuildMessage::Pull(_) => return None,
             BuildMessage::Image(id) => return Some(json!({ "id": "moby.image.id", "aux": { "ID": id } })),
-            BuildMessage::Failed(failure) => return Some(failure.record()),
+            BuildMessage::Aux { id, aux } => return Some(json!({ "id": id, "aux": aux })),
+            BuildMessage::Failed(failure) => return Some(failure.record(&failure.in_buildkits_words())),
         }
         Some(json!({ "id": TRACE_ID, "aux": encode_aux(&update) }))
     }
@@ -78,7 +95,7 @@ impl BuildMessage {
 impl BuildFailure {
     /// The build was cancelled; nobody is left to read it.
     pub(super) fn cancelled() -> Self {
-        Self { kind: ErrorKind::Unavailable, message: "the build was cancelled".to_owned(), code: None }
+        EngineError::new(ErrorKind::Unavailable, "the build was cancelled").into()
     }
 
     /// Whether it ended because nobody wanted it any more.
@@ -86,12 +103,29 @@ impl BuildFailure {
         *self == Self::cancelled()
     }
 
-    fn record(&self) -> Value {
-        let mut detail = json!({ "message": self.message });
+    /// A RUN's `command` ended with `code`.
+    pub(super) fn of_command(command: String, code: i64, was_out_of_memory: bool) -> Self {
+        let why = if was_out_of_memory { OUT_OF_MEMORY } else { "" };
+        let message = format!("The command '{command}' returned a non-zero code: {code}{why}");
+        let command = Some((command, was_out_of_memory));
+        Self { kind: ErrorKind::System, message, code: Some(code), command }
+    }
+
+    /// As BuildKit says it.
+    pub(super) fn in_buildkits_words(&self) -> String {
+        let (Some((command, was_out_of_memory)), Some(code)) = (&self.command, self.code) else {
+            return self.message.clone();
+        };
+        let why = if *was_out_of_memory { OUT_OF_MEMORY } else { "" };
+        format!("process {command:?} did not complete successfully: exit code: {code}{why}")
+    }
+
+    fn record(&self, message: &str) -> Value {
+        let mut detail = json!({ "message": message });
         if let (Some(code), Some(detail)) = (self.code, detail.as_object_mut()) {
             detail.insert("code".to_owned(), json!(code));
         }
-        json!({ "errorDetail": detail, "error": self.message })
+        json!({ "errorDetail": detail, "error": message })
     }
 }
 
@@ -101,13 +135,13 @@ mod tests {
 
     #[test]
     fn failures_are_dockers_records() {
-        let failure = BuildFailure {
-            kind: ErrorKind::System,
-            message: "The command '/bin/sh -c false' returned a non-zero code: 1".into(),
-            code: Some(1),
-        };
+        let failed = BuildMessage::Failed(BuildFailure::of_command("/bin/sh -c false".into(), 1, false));
         assert_eq!(
-            BuildMessage::Failed(failure).classic().unwrap().to_string(),
+            failed.trace().unwrap()["error"],
+            r#"process "/bin/sh -c false" did not complete successfully: exit code: 1"#
+        );
+        assert_eq!(
+            failed.classic().unwrap().to_string(),
             r#"{"errorDetail":{"message":"The command '/bin/sh -c false' returned a non-zero code: 1","code":1},"error":"The command '/bin/sh -c false' returned a non-zero code: 1"}"#
         );
         assert_eq!(

@@ -6,6 +6,8 @@ use std::fmt;
 use bollard_stubs::models as docker;
 use tokio::io::AsyncRead;
 
+use super::output::OutputRequest;
+
 /// Where the build's files come from.
 pub enum BuildContext {
     /// A tar stream, plain or compressed by gzip, bzip2 or xz.
@@ -56,6 +58,10 @@ pub struct BuildRequest {
     pub run: docker::HostConfig,
     /// What RUN may ask for beyond a sandbox (`allow`): `network.host`, `security.insecure`.
     pub allow: Vec<String>,
+    /// What becomes of the result (`outputs`): an image where nothing is said.
+    pub outputs: Vec<OutputRequest>,
+    /// Annotations of the manifests in archives (`annotations`).
+    pub annotations: BTreeMap<String, String>,
     /// The client's session (`session`), through which secrets and the like are asked for.
     pub session: Option<String>,
     /// Credentials for base images by registry host (the `X-Registry-Config` header).
@@ -81,6 +87,8 @@ impl BuildRequest {
             platform: None,
             run: docker::HostConfig::default(),
             allow: Vec::new(),
+            outputs: Vec::new(),
+            annotations: BTreeMap::new(),
             session: None,
             auth: HashMap::new(),
         }

@@ -98,8 +98,10 @@ impl Runner {
         let outcome = sandbox.carry_out(&job, output).await;
         let id = sandbox.short_id().to_owned();
         let ended = sandbox.end().await;
-        output.removed(&id);
         let outcome = outcome?;
+        if matches!(outcome, Ended::Exited { code: 0, .. }) {
+            output.removed(&id);
+        }
         ended?;
         Ok(outcome)
     }

@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_stubs::models as docker;
-use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::announce::{Internal, announce, digest_in, size};
 use super::args;
 use super::base::{self, Bases};
 use super::cache::Cache;
 use super::context::Context;
-use super::exchange::{Export, Imports, Specs, Told, bring, take};
-use super::graph::{Base, Graph};
+use super::excerpt::Source;
+use super::exchange::{Imports, Specs, Told, bring};
+use super::export::{self, Built, Wants};
+use super::graph::Graph;
 use super::history::Recorder;
 use super::mounts::CacheMounts;
+use super::output::Output;
 use super::plan::{BuildFacts, PlanError, expanded};
 use super::platform::{Emulators, Platforms};
 use super::progress::{BuildFailure, BuildMessage};
@@ -30,12 +33,12 @@ use super::teller::Teller;
 use super::tree::Tree;
 use super::turns::Turns;
 use super::{BuildParts, Room};
-use crate::buildkit::{Vertex, VertexWarning};
+use crate::buildkit::Vertex;
 use crate::dockerfile::ignore::IgnoreRules;
-use crate::dockerfile::{Dockerfile, Instruction, LineRange, Parsed, Surroundings, parse, rule};
+use crate::dockerfile::{Dockerfile, Instruction, Parsed, Surroundings, parse};
 use crate::engine::EngineError;
-use crate::engine::image::{ImageConfig, Images, NewImage, Reference};
-use crate::engine::layer::{ChainId, Digest, Durability, LayerHold};
+use crate::engine::image::{Images, Reference};
+use crate::engine::layer::{ChainId, Digest, LayerHold};
 use crate::engine::registry::Platform;
 
 type Outcome = watch::Receiver<Option<Arc<StageResult>>>;
@@ -73,12 +76,15 @@ pub(super) struct Build {
     /// What RUN may ask for beyond a sandbox.
     pub allow: Vec<String>,
     session: Option<String>,
+    /// Where messages go.
     pub teller: Teller,
+    /// Its random name.
     pub id: String,
     outcomes: HashMap<usize, Outcome>,
     /// The classic number of each stage's FROM, from 0.
     first_steps: BTreeMap<usize, usize>,
-    total: usize,
+    /// How many steps the classic numbering has.
+    pub total: usize,
     holds: Mutex<Vec<(ChainId, LayerHold)>>,
 }
 
@@ -182,7 +188,7 @@ impl Build {
         StepTeller::new(self.teller.clone(), self.vertex(stage, index), number, self.total)
     }
 
-    fn vertex(&self, stage: usize, index: usize) -> Vertex {
+    pub(super) fn vertex(&self, stage: usize, index: usize) -> Vertex {
         let Some(it) = self.file.stages.get(stage) else { return Vertex::default() };
         let instructions = self.file.stage_instructions(it);
         let instruction = instructions.get(index);
@@ -201,8 +207,8 @@ impl Build {
         }
     }
 
-    fn digest(&self, what: &str) -> String {
-        Digest::of(format!("{} {what}", self.id).as_bytes()).to_string()
+    pub(super) fn digest(&self, what: &str) -> String {
+        digest_in(&self.id, what)
     }
 }
 
@@ -224,26 +230,30 @@ pub(super) async fn drive(
     teller.flush();
     recorder.end(outcome.as_ref().err());
     match outcome {
-        Ok(Built { id, tags }) => {
-            teller.tell(BuildMessage::Image(id.clone()));
-            let hex = id.trim_start_matches("sha256:");
-            if is_quiet {
-                teller.tell(BuildMessage::Text(format!("{id}\n")));
-            } else {
-                teller.tell(BuildMessage::Text(format!("Successfully built {}\n", hex.get(..12).unwrap_or(hex))));
-                for tag in tags {
-                    teller.tell(BuildMessage::Text(format!("Successfully tagged {tag}\n")));
-                }
-            }
-        }
-        Err(failure) => teller.tell(BuildMessage::Failed(failure)),
+        Ok(built) => export::tell(&teller, built, is_quiet),
+        Err(failure) => teller.fail(failure),
     }
     room.settle(recorder);
 }
 
-struct Built {
-    id: String,
-    tags: Vec<String>,
+/// Reads the Dockerfile and what is to be ignored.
+fn definition(
+    context: &Context,
+    dockerfile: &str,
+    teller: &Teller,
+    reading: &Internal,
+) -> Result<(String, Parsed, IgnoreRules), BuildFailure> {
+    let text = context.dockerfile(dockerfile)?;
+    reading.part(format!("transferring dockerfile: {}", size(text.len() as u64)), reading.started());
+    teller.read(Source { file: dockerfile.to_owned(), text: text.clone() });
+    let parsed = parse(&text);
+    if let Some(error) = parsed.first_error() {
+        let failure = BuildFailure::from(EngineError::invalid(error.parse_error()));
+        teller.blame(Some(error.lines), &failure);
+        return Err(failure);
+    }
+    let ignore = context.apply_ignore_rules(dockerfile)?;
+    Ok((text, parsed, ignore))
 }
 
 async fn solve(
@@ -259,28 +269,38 @@ async fn solve(
         .collect::<Result<Vec<_>, _>>()
         .map_err(EngineError::from)?;
     let caches = Specs::read(&request)?;
-    let started = Timestamp::now();
+    let outputs = request.outputs.iter().map(Output::parse).collect::<Result<Vec<_>, _>>()?;
+    let id = random_id()?;
+    let receiving = Internal::begin(teller, &id, "context", "[internal] load build context");
     let context = match request.context {
-        BuildContext::Tar(reader) => Context::receive(&room.parts.root, reader, &cancel).await?,
+        BuildContext::Tar(reader) => Context::receive(&room.parts.root, reader, &cancel).await,
         BuildContext::Remote(url) => {
             let keeps_git_dir = request
                 .build_args
                 .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .and_then(Option::as_deref)
                 .is_some_and(|value| matches!(value, "1" | "true"));
-            remote::context(&room.parts.root, &url, &request.dockerfile, keeps_git_dir, &cancel).await?
+            remote::context(&room.parts.root, &url, &request.dockerfile, keeps_git_dir, &cancel).await
         }
     };
-    let text = context.dockerfile(&request.dockerfile)?;
-    let mut parsed = parse(&text);
-    if let Some(error) = parsed.first_error() {
-        return Err(EngineError::invalid(error.parse_error()).into());
+    if let Ok(context) = &context {
+        receiving.part(format!("transferring context: {}", size(context.bytes)), receiving.started());
     }
-    let ignore = context.apply_ignore_rules(&request.dockerfile)?;
+    let context = receiving.end(context)?;
+    let name = format!("[internal] load build definition from {}", request.dockerfile);
+    let reading = Internal::begin(teller, &id, "definition", name);
     let asked =
         Asked { platform: request.platform.as_deref(), target: request.target.as_deref(), args: &request.build_args };
-    let Decided { platforms, facts, graph } = decide(&mut parsed, &text, &ignore, &asked, &room.parts.images)?;
-    let context_bytes = context.bytes;
+    let read = definition(&context, &request.dockerfile, teller, &reading);
+    let decided = read.and_then(|(text, mut parsed, ignore)| {
+        let decided = decide(&mut parsed, &text, &ignore, &asked, &room.parts.images);
+        reading.warnings(&parsed);
+        if let (Err(failure), Some(_)) = (&decided, parsed.lint_violation()) {
+            teller.blame(parsed.warnings().next().map(|found| found.lines), failure);
+        }
+        decided.map(|decided| (parsed, decided))
+    });
+    let (parsed, Decided { platforms, facts, graph }) = reading.end(decided)?;
     let context =
         context.into_tree().map_err(|error| EngineError::system(format!("open the build context: {error}")))?;
 
@@ -300,7 +320,7 @@ async fn solve(
         total += parsed.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
     }
     let unused = args::unused(&parsed, &request.build_args);
-    let (id, bases) = (random_id()?, Bases::new(room.parts.images.clone(), request.pull, request.auth));
+    let bases = Bases::new(room.parts.images.clone(), request.pull, request.auth.clone());
     let told = Told { teller, id: &id };
     let imports = bring(&room, &bases, &caches.from, request.session.as_deref(), &told).await;
     let build = Arc::new(Build {
@@ -328,7 +348,7 @@ async fn solve(
         total,
         holds: Mutex::default(),
     });
-    announce(&build, &graph, &parsed, &request.dockerfile, started, context_bytes);
+    announce(&build, &graph);
 
     let mut tasks = JoinSet::new();
     let mut senders = senders;
@@ -365,7 +385,9 @@ async fn solve(
             unused.join(" ")
         )));
     }
-    export(&build, &result, request.labels, tags).await
+    let session = if outputs.is_empty() { None } else { build.session().await? };
+    let (labels, annotations, auth) = (request.labels, request.annotations, request.auth);
+    export::export(&build, &result, Wants { labels, tags, outputs, annotations, auth, session }).await
 }
 
 /// What of a request decides what is built.
@@ -417,105 +439,4 @@ fn random_id() -> Result<String, BuildFailure> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| EngineError::system(format!("read random bytes: {error}")))?;
     Ok(hex::encode(random))
-}
-
-/// Tells what is going to be done: every step as one that has not begun, what was read so far, and the lint's warnings.
-fn announce(build: &Build, graph: &Graph, parsed: &Parsed, dockerfile: &str, started: Timestamp, context_bytes: u64) {
-    let now = Some(Timestamp::now());
-    let definition = Vertex {
-        digest: build.digest("definition"),
-        name: format!("[internal] load build definition from {dockerfile}"),
-        started: Some(started),
-        completed: now,
-        ..Vertex::default()
-    };
-    let digest = definition.digest.clone();
-    build.teller.tell(BuildMessage::Vertex(definition));
-    build.teller.tell(BuildMessage::Vertex(Vertex {
-        digest: build.digest("context"),
-        name: format!("[internal] load build context ({context_bytes} bytes)"),
-        started: Some(started),
-        completed: now,
-        ..Vertex::default()
-    }));
-    for warning in parsed.warnings() {
-        let rule = rule(warning.code);
-        build.teller.tell(BuildMessage::Warning(VertexWarning {
-            vertex: digest.clone(),
-            level: 1,
-            short: format!("{}: {} (line {})", warning.code, warning.message, warning.lines.first),
-            detail: rule.map(|rule| rule.description.to_owned()).into_iter().collect(),
-            url: rule.and_then(|rule| rule.url).unwrap_or_default().to_owned(),
-            lines: Some(LineRange { ..warning.lines }),
-        }));
-    }
-    for (number, instruction) in build.file.preamble().iter().enumerate() {
-        let text = format!("Step {}/{} : {}\n", number + 1, build.total, instruction.text);
-        build.teller.tell_in_order(number, BuildMessage::Text(text));
-        build.teller.end_of(number);
-    }
-    for node in &graph.nodes {
-        let count = build.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
-        for index in 0..count {
-            let mut vertex = build.vertex(node.index, index);
-            if let (0, Base::Stage(below)) = (index, &node.base) {
-                vertex.inputs.push(build.digest(&format!("{below}.0")));
-            }
-            build.teller.tell(BuildMessage::Vertex(vertex));
-        }
-    }
-}
-
-/// Makes the image.
-async fn export(
-    build: &Build,
-    result: &StageResult,
-    labels: BTreeMap<String, String>,
-    tags: Vec<Reference>,
-) -> Result<Built, BuildFailure> {
-    let mut vertex = Vertex {
-        digest: build.digest("export"),
-        name: "exporting to image".to_owned(),
-        started: Some(Timestamp::now()),
-        ..Vertex::default()
-    };
-    build.teller.tell(BuildMessage::Vertex(vertex.clone()));
-    let mut config = result.config.clone();
-    if !labels.is_empty() {
-        config.config.labels.get_or_insert_default().extend(labels);
-    }
-    if let Some(epoch) = build.facts.epoch {
-        date(&mut config, epoch);
-    }
-    if config.created.is_none() {
-        config.created = Some(Timestamp::now().to_string());
-    }
-    if build.caches.is_inline {
-        let own = Export { cache: build.cache(), images: build.images(), keys: build.keys(), layers: &result.layers };
-        config.build_cache = Some(own.inline());
-    }
-    let names: Vec<String> = tags.iter().map(Reference::familiar).collect();
-    // Without a parent, as BuildKit's: a base is an image of its own, not a half-made one of this.
-    let new = NewImage { config, layers: result.layers.clone(), tags, parent: None };
-    let image = build.images().create_by(new, Durability::Later).await;
-    build.images().settle_soon();
-    vertex.completed = Some(Timestamp::now());
-    if let Err(error) = &image {
-        vertex.error = error.message().to_owned();
-    }
-    build.teller.tell(BuildMessage::Vertex(vertex));
-    let image = image?;
-    take(build, &result.layers, &Told { teller: &build.teller, id: &build.id }).await;
-    Ok(Built { id: image.id.to_string(), tags: names })
-}
-
-/// Dates the image, and every step of its history that is younger, the base's ones too.
-fn date(config: &mut ImageConfig, epoch: Timestamp) {
-    for step in &mut config.history {
-        let is_older = step.created.as_ref().and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at <= epoch);
-        if !is_older {
-            step.created = Some(epoch.to_string());
-        }
-    }
-    config.created = Some(epoch.to_string());
 }

@@ -33,7 +33,9 @@ impl StepTeller {
     pub(super) fn begin(&mut self, instruction: &str) {
         self.vertex.started = Some(Timestamp::now());
         self.tell_vertex();
-        self.text(format!("Step {}/{} : {instruction}\n", self.number + 1, self.total));
+        // In two records, as dockerd sends it.
+        self.text(format!("Step {}/{} : {instruction}", self.number + 1, self.total));
+        self.text("\n");
     }
 
     /// Its result comes from the cache.
@@ -72,7 +74,8 @@ impl StepTeller {
     pub(super) fn settle<T>(&mut self, outcome: Result<T, BuildFailure>) -> Result<T, BuildFailure> {
         self.vertex.completed = Some(Timestamp::now());
         if let Err(failure) = &outcome {
-            self.vertex.error = failure.message.clone();
+            self.vertex.error = failure.in_buildkits_words();
+            self.teller.blame(self.vertex.lines, failure);
         }
         self.tell_vertex();
         outcome
@@ -132,7 +135,7 @@ impl Output for StepTeller {
     }
 
     fn removed(&mut self, id: &str) {
-        self.text(format!(" ---> Removed intermediate container {id}\n"));
+        self.text(format!("Removing intermediate container {id}\n"));
     }
 
     async fn wrote(&mut self, stream: u8, bytes: &[u8]) {
@@ -143,8 +146,11 @@ impl Output for StepTeller {
         let whole = cut.len() - unfinished(cut);
         let text = String::from_utf8_lossy(cut.get(..whole).unwrap_or_default()).into_owned();
         cut.drain(..whole);
-        if !text.is_empty() {
-            self.text(text);
+        match stream {
+            _ if text.is_empty() => {}
+            // What goes to standard error is red, in dockerd's own sequence.
+            2 => self.text(format!("\x1b[91m{text}\x1b[0m")),
+            _ => self.text(text),
         }
     }
 }

@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::DropGuard;
 
+use super::excerpt::{SOURCE_ID, Source};
 use super::history::Recorder;
-use super::progress::BuildMessage;
+use super::progress::{BuildFailure, BuildMessage};
+use crate::dockerfile::LineRange;
 
 /// So many messages may wait for a slow client before a step's output is no longer read.
 const QUEUE_LIMIT: usize = 4096;
@@ -32,6 +34,10 @@ struct Shared {
     order: Mutex<Order>,
     is_quiet: bool,
     recorder: Recorder,
+    /// The Dockerfile, once it was read.
+    source: OnceLock<Source>,
+    /// Where the build went wrong.
+    blamed: Mutex<Option<LineRange>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +58,15 @@ pub(super) struct Messages {
 pub(super) fn channel(cancels: DropGuard, is_quiet: bool, recorder: Recorder) -> (Teller, Messages) {
     let (messages, receiver) = mpsc::unbounded_channel();
     let queue = Arc::new(Queue::default());
-    let shared = Shared { messages, queue: Arc::clone(&queue), order: Mutex::default(), is_quiet, recorder };
+    let shared = Shared {
+        messages,
+        queue: Arc::clone(&queue),
+        order: Mutex::default(),
+        is_quiet,
+        recorder,
+        source: OnceLock::new(),
+        blamed: Mutex::default(),
+    };
     (Teller { shared: Arc::new(shared) }, Messages { receiver, queue, _cancels: cancels })
 }
 
@@ -96,6 +110,28 @@ impl Teller {
                 self.send(message);
             }
         }
+    }
+
+    /// The Dockerfile that was read, to show places in it.
+    pub(super) fn read(&self, source: Source) {
+        let _ = self.shared.source.set(source);
+    }
+
+    /// Notes where the build went wrong; the first place counts, and none where it was only cancelled.
+    pub(super) fn blame(&self, lines: Option<LineRange>, failure: &BuildFailure) {
+        if *failure != BuildFailure::cancelled() {
+            let mut blamed = self.shared.blamed.lock().unwrap_or_else(PoisonError::into_inner);
+            *blamed = blamed.or(lines);
+        }
+    }
+
+    /// Ends the stream with a failure, before which stands its place in the Dockerfile.
+    pub(super) fn fail(&self, failure: BuildFailure) {
+        let blamed = *self.shared.blamed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(lines), Some(source)) = (blamed, self.shared.source.get()) {
+            self.tell(BuildMessage::Aux { id: SOURCE_ID, aux: source.excerpt(lines) });
+        }
+        self.tell(BuildMessage::Failed(failure));
     }
 
     /// Waits while the client is far behind.

@@ -4,6 +4,7 @@
 //! image; `<root>/images/references.json` keeps all tags and digests. Nothing is visible before it is whole: layers are
 //! committed first, then the image's record, then its names.
 
+mod archive;
 mod config;
 mod elf;
 mod far;
@@ -25,6 +26,7 @@ mod stream;
 mod users;
 
 pub use crate::engine::registry::Access as RegistryAuth;
+pub use archive::ImageArchive;
 pub use config::{HistoryEntry, ImageConfig, RootFs, host_architecture};
 pub use far::{FarDocument, FarLayers};
 pub use message::Progress;

@@ -23,9 +23,31 @@ const CHUNK: usize = 128 << 10;
 const DEPTH: usize = 16;
 
 /// An image to be saved, and the names it is saved under.
-struct Chosen {
-    image: Arc<Image>,
-    tags: Vec<Reference>,
+pub(super) struct Chosen {
+    pub image: Arc<Image>,
+    pub tags: Vec<Reference>,
+    /// Annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Chosen {
+    /// Its manifest, as it is written.
+    pub(super) fn manifest(&self, layers: &[Layer]) -> String {
+        let mut manifest = manifest_of(&self.image, layers);
+        if let (Some(fields), false) = (manifest.as_object_mut(), self.annotations.is_empty()) {
+            fields.insert("annotations".to_owned(), json!(self.annotations));
+        }
+        manifest.to_string()
+    }
+}
+
+/// What an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Docker's form and an OCI layout at once.
+    Both,
+    /// An OCI layout alone.
+    Oci,
 }
 
 impl Images {
@@ -42,30 +64,36 @@ impl Images {
             return Err(EngineError::invalid("no image to save was named"));
         }
         let chosen = self.shared.choose(names)?;
+        let saved: Vec<ImageId> = chosen.iter().map(|one| one.image.id).collect();
         let holds: Vec<_> =
             chosen.iter().filter_map(|one| one.image.top.map(|top| self.shared.layers.hold(&top))).collect();
+        Ok(self.write(chosen, Form::Both, move |shared| {
+            for id in &saved {
+                shared.publish("save", &id.to_string(), &id.to_string(), Some(id));
+            }
+            drop(holds);
+        }))
+    }
+
+    /// Writes an archive from a thread; `end` is called where it came to its end.
+    pub(super) fn write<F: FnOnce(&Shared) + Send + 'static>(
+        &self,
+        chosen: Vec<Chosen>,
+        form: Form,
+        end: F,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static + use<F> {
         let shared = Arc::clone(&self.shared);
         let (sender, mut receiver) = mpsc::channel(DEPTH);
         tokio::task::spawn_blocking(move || {
             let mut out = Sending { sender, pending: Vec::with_capacity(CHUNK) };
-            match shared.write_archive(&chosen, &mut out).and_then(|()| out.flush().map_err(gone)) {
-                Ok(()) => {
-                    for one in &chosen {
-                        shared.publish(
-                            "save",
-                            &one.image.id.to_string(),
-                            &one.image.id.to_string(),
-                            Some(&one.image.id),
-                        );
-                    }
-                }
+            match shared.write_archive(&chosen, form, &mut out).and_then(|()| out.flush().map_err(gone)) {
+                Ok(()) => end(&shared),
                 Err(error) => {
                     let _ = out.sender.blocking_send(Err(io::Error::other(error.to_string())));
                 }
             }
-            drop(holds);
         });
-        Ok(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
+        futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))
     }
 }
 
@@ -77,7 +105,7 @@ impl Shared {
                 Some(known) => {
                     known.tags.extend(tag.filter(|tag| !known.tags.contains(tag)).into_iter().collect::<Vec<_>>())
                 }
-                None => chosen.push(Chosen { image, tags: tag.into_iter().collect() }),
+                None => chosen.push(Chosen { image, tags: tag.into_iter().collect(), annotations: BTreeMap::new() }),
             };
         for name in names {
             let reference = Reference::parse(name).ok().filter(|reference| reference.digest().is_none());
@@ -108,11 +136,11 @@ impl Shared {
         Ok(chosen)
     }
 
-    fn write_archive(&self, chosen: &[Chosen], out: &mut Sending) -> Result<(), EngineError> {
+    fn write_archive(&self, chosen: &[Chosen], form: Form, out: &mut Sending) -> Result<(), EngineError> {
         let mut written: HashSet<Digest> = HashSet::new();
         let (mut listed, mut indexed) = (Vec::new(), Vec::new());
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for Chosen { image, tags } in chosen {
+        for one @ Chosen { image, tags, .. } in chosen {
             let layers: Vec<Layer> = image
                 .layers
                 .iter()
@@ -123,7 +151,7 @@ impl Shared {
                 self.layers.write_layer(&layer.chain_id, &mut *out)?;
                 out.pad(layer.tar_size)?;
             }
-            let manifest = manifest_of(image, &layers).to_string().into_bytes();
+            let manifest = one.manifest(&layers).into_bytes();
             for blob in [&image.raw_config, &manifest] {
                 let digest = Digest::of(blob);
                 if written.insert(digest) {
@@ -166,9 +194,11 @@ impl Shared {
             "manifests": indexed,
         });
         out.file("index.json", index.to_string().as_bytes())?;
-        out.file("manifest.json", json!(listed).to_string().as_bytes())?;
         out.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        if !repositories.is_empty() {
+        if form == Form::Both {
+            out.file("manifest.json", json!(listed).to_string().as_bytes())?;
+        }
+        if form == Form::Both && !repositories.is_empty() {
             out.file("repositories", json!(repositories).to_string().as_bytes())?;
         }
         out.put(&[0; 1024])

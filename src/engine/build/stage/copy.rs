@@ -28,10 +28,9 @@ impl Work<'_> {
         created_by: &str,
         teller: &mut StepTeller,
     ) -> Result<Done, BuildFailure> {
-        let failed = |error: EngineError| BuildFailure {
-            kind: error.kind(),
-            message: format!("{} failed: {}", step.keyword(), error.message()),
-            code: None,
+        let failed = |error: EngineError| {
+            let message = format!("{} failed: {}", step.keyword(), error.message());
+            BuildFailure::from(EngineError::new(error.kind(), message))
         };
         let (tree, owners) = self.source(step).await?;
         let items = self.look(step).await.map_err(&failed)?;

@@ -13,6 +13,8 @@ mod run;
 mod transfer;
 mod workdir;
 
+pub(super) use place::read_root;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -108,14 +110,18 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
         Base::Stage(index) => {
             let below = build.result_of(*index).await?;
             let state = StageState::on(below.config.config.clone(), None);
-            teller.text(format!(" ---> {}\n", below.short_id(&state)));
+            if !has_triggers(&below.config) {
+                teller.text(format!(" ---> {}\n", below.short_id(&state)));
+            }
             Ok((*below).clone())
         }
         Base::Image(name) => {
             let wanted = build.wanted_platform(node.platform.as_deref());
             let image =
                 build.bases.image(name, wanted.as_ref(), &build.cancel, |progress| teller.pull(progress)).await?;
-            teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
+            if !has_triggers(&image.config) {
+                teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
+            }
             image.layers.iter().for_each(|layer| build.hold(layer));
             let base = Some(BaseImage { name: name.clone(), id: image.id });
             let lineage = Lineage { base, ..Lineage::default() };
@@ -124,6 +130,11 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             Ok(StageResult { config, layers: image.layers, lineage })
         }
     }
+}
+
+/// Whether a base brings ONBUILD instructions: the classic text then has no ID before they are carried out.
+fn has_triggers(config: &ImageConfig) -> bool {
+    config.config.on_build.as_ref().is_some_and(|triggers| !triggers.is_empty())
 }
 
 /// A stage at work.

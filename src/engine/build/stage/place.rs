@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use crate::engine::EngineError;
 use crate::engine::build::mounts::Targets;
 use crate::engine::build::solve::Build;
-use crate::engine::layer::{ChainId, Durability, Layer, OverlayStack};
+use crate::engine::build::tree::Tree;
+use crate::engine::layer::{ChainId, Durability, Layer, OverlayStack, detached_root};
 
 /// A root to write to: the stage's layers, and a fresh upper directory in a temp folder.
 pub(super) struct Place {
@@ -87,4 +88,11 @@ impl Place {
         }
         Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made, Durability::Later)?))
     }
+}
+
+/// The files of `layers`, to be read.
+pub(in crate::engine::build) async fn read_root(build: &Build, layers: &[ChainId]) -> Result<Tree, EngineError> {
+    let place = Place::new(build, layers)?;
+    let root = tokio::task::spawn_blocking(move || Ok(Tree::new(detached_root(&place.stack)?, place)));
+    root.await.map_err(|error| EngineError::system(error.to_string()))?
 }

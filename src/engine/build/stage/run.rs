@@ -121,7 +121,9 @@ impl Work<'_> {
         match ended {
             Ended::Cancelled => return Err(BuildFailure::cancelled()),
             Ended::Exited { code: 0, .. } => {}
-            Ended::Exited { code, oom_killed } => return Err(failure(step, code, oom_killed)),
+            Ended::Exited { code, oom_killed } => {
+                return Err(BuildFailure::of_command(step.args.join(" "), code, oom_killed));
+            }
         }
         let commit = move |build: &_, below: Option<&_>| {
             targets.clear(&place.stack.upper);
@@ -194,12 +196,4 @@ impl Work<'_> {
         let tree = spawn(move || Ok(Tree::new(detached_root(&place.stack)?, place))).await?;
         Ok(Source { tree: Arc::new(tree), origin })
     }
-}
-
-fn failure(step: &RunStep, code: i64, oom_killed: bool) -> BuildFailure {
-    let mut message = format!("The command '{}' returned a non-zero code: {code}", step.args.join(" "));
-    if oom_killed {
-        message.push_str(" (the kernel killed it for want of memory)");
-    }
-    BuildFailure { kind: ErrorKind::System, message, code: Some(code) }
 }

@@ -1,0 +1,428 @@
+//! Where a build's result goes: `--output` as buildx reads it, and the files it becomes here.
+//!
+//! What the engine sends is whole before anything of it can be seen: a file is renamed into its place, a folder is filled
+//! beside its place and then moved in, entry by entry where there is one already.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+
+use crate::buildkit::session::{Ask, Channel};
+use crate::client::build_session::{Provide, Serving};
+
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
+/// Chunks that may wait for the disk.
+const AHEAD: usize = 16;
+
+/// All outputs of a build.
+#[derive(Default)]
+pub struct Outputs {
+    /// What the engine is asked for.
+    pub asked: Vec<Asked>,
+    /// Where what it sends goes, by the name it is asked by.
+    pub sinks: HashMap<String, Sink>,
+}
+
+/// One output as the engine reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Asked {
+    /// `image`, `docker`, `oci`, `local`, `tar` or `cacheonly`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Its settings.
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// Where something goes on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// A tar, as it comes, into a file.
+    File(PathBuf),
+    /// A tar's entries into a folder.
+    Folder(PathBuf),
+    /// A tar to standard output.
+    Standard,
+}
+
+impl Outputs {
+    /// Reads `--output`, `--push` and `--load`. `is_terminal` says whether standard output is one.
+    ///
+    /// # Errors
+    /// What can't be read, or has no place to go.
+    pub fn parse(texts: &[String], push: bool, load: bool, is_terminal: bool) -> anyhow::Result<Self> {
+        let mut outputs = Outputs::default();
+        for text in texts {
+            outputs.add(text, is_terminal)?;
+        }
+        let is_image = |asked: &&mut Asked| asked.kind == "image";
+        if push {
+            match outputs.asked.iter_mut().find(is_image) {
+                Some(image) => drop(image.attrs.insert("push".to_owned(), "true".to_owned())),
+                None => outputs.asked.push(Asked::new("image", [("push", "true")])),
+            }
+        }
+        if load && !outputs.asked.is_empty() && !outputs.has_image() {
+            outputs.asked.push(Asked::new("docker", []));
+        }
+        if outputs.sinks.values().filter(|sink| **sink == Sink::Standard).count() > 1 {
+            bail!("only one output can go to standard output");
+        }
+        Ok(outputs)
+    }
+
+    /// Whether the engine keeps an image of it.
+    pub fn has_image(&self) -> bool {
+        let is_kept =
+            |asked: &Asked| matches!(asked.kind.as_str(), "image" | "docker") && !asked.attrs.contains_key("stream");
+        self.asked.is_empty() || self.asked.iter().any(is_kept)
+    }
+
+    /// Whether an image comes of it, here or in an archive.
+    pub fn has_image_id(&self) -> bool {
+        self.has_image() || self.asked.iter().any(|asked| matches!(asked.kind.as_str(), "docker" | "oci"))
+    }
+
+    fn add(&mut self, text: &str, is_terminal: bool) -> anyhow::Result<()> {
+        let mut asked = Asked::read(text)?;
+        let dest = asked.attrs.remove("dest");
+        let is_folder = asked.kind == "local" || asked.attrs.get("tar").is_some_and(|value| value == "false");
+        asked.attrs.remove("tar");
+        let sink = match (asked.kind.as_str(), dest.as_deref()) {
+            ("registry", None) => {
+                asked.kind = "image".to_owned();
+                asked.attrs.insert("push".to_owned(), "true".to_owned());
+                None
+            }
+            ("image" | "docker" | "cacheonly", None) => None,
+            ("image" | "cacheonly" | "registry", Some(_)) => bail!("--output {text}: type={} has no dest", asked.kind),
+            (kind, None) if is_folder => bail!("--output {text}: dest is missing: type={kind},dest=DIR"),
+            (_, Some("-")) if is_folder => bail!("--output {text}: a folder can't go to standard output"),
+            (kind, None | Some("-")) if is_terminal => {
+                bail!("--output {text}: a tar is no text for a terminal; type={kind},dest=FILE, or a pipe")
+            }
+            (_, None | Some("-")) => Some(Sink::Standard),
+            (_, Some(dest)) if is_folder => Some(Sink::Folder(absolute(dest)?)),
+            (_, Some(dest)) => Some(Sink::File(absolute(dest)?)),
+        };
+        if let Some(sink) = sink {
+            sink.refuse_early()?;
+            let name = self.sinks.len().to_string();
+            asked.attrs.insert("stream".to_owned(), name.clone());
+            self.sinks.insert(name, sink);
+        }
+        self.asked.push(asked);
+        Ok(())
+    }
+}
+
+impl Asked {
+    fn new<const N: usize>(kind: &str, attrs: [(&str, &str); N]) -> Self {
+        let attrs = attrs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { kind: kind.to_owned(), attrs: attrs.into() }
+    }
+
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let fields = fields(text);
+        if let [path] = fields.as_slice()
+            && !path.contains('=')
+        {
+            return Ok(match path.as_str() {
+                "-" => Self::new("tar", [("dest", "-")]),
+                path => Self::new("local", [("dest", path)]),
+            });
+        }
+        let mut asked = Self { kind: String::new(), attrs: BTreeMap::new() };
+        for field in &fields {
+            match field.split_once('=') {
+                Some(("type", kind)) => kind.clone_into(&mut asked.kind),
+                Some((name, value)) => drop(asked.attrs.insert(name.to_owned(), value.to_owned())),
+                None => bail!("--output {text}: {field} is no NAME=VALUE"),
+            }
+        }
+        if asked.kind.is_empty() {
+            bail!("--output {text}: its type is missing: type=image, local, tar, oci, docker or cacheonly");
+        }
+        Ok(asked)
+    }
+}
+
+/// The fields of a CSV line; quotes keep a comma, as in `type=image,"name=a,b"`.
+fn fields(line: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut is_quoted = false;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, fields.last_mut()) {
+            ('"', Some(field)) if is_quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                field.push('"');
+            }
+            ('"', _) => is_quoted = !is_quoted,
+            (',', _) if !is_quoted => fields.push(String::new()),
+            (character, Some(field)) => field.push(character),
+            (_, None) => {}
+        }
+    }
+    fields
+}
+
+fn absolute(path: &str) -> anyhow::Result<PathBuf> {
+    Ok(std::path::absolute(path)?)
+}
+
+impl Sink {
+    /// What can be known before anything is built.
+    fn refuse_early(&self) -> anyhow::Result<()> {
+        match self {
+            Sink::File(path) if path.is_dir() => {
+                bail!("output {}: a folder, and a file is to be written", path.display())
+            }
+            Sink::File(path) if !parent(path).is_dir() => {
+                bail!("output {}: there is no such folder", parent(path).display())
+            }
+            Sink::Folder(path) if path.exists() && !path.is_dir() => {
+                bail!("output {}: no folder, and files are to be written into it", path.display())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a tar and puts it in its place.
+    fn take(&self, mut tar: impl Read) -> io::Result<()> {
+        match self {
+            Sink::Standard => {
+                let mut out = io::stdout().lock();
+                io::copy(&mut tar, &mut out)?;
+                out.flush()
+            }
+            Sink::File(path) => {
+                let mut file = beside().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(parent(path))?;
+                io::copy(&mut tar, &mut file)?;
+                file.flush()?;
+                file.persist(path).map(drop).map_err(|error| naming(path, &error.error))
+            }
+            Sink::Folder(path) => {
+                fs::create_dir_all(parent(path)).map_err(|error| naming(parent(path), &error))?;
+                let filled = beside().permissions(fs::Permissions::from_mode(0o755)).tempdir_in(parent(path))?;
+                let mut archive = tar::Archive::new(&mut tar);
+                archive.set_preserve_permissions(true);
+                archive.set_preserve_mtime(true);
+                archive.set_overwrite(true);
+                archive.unpack(filled.path())?;
+                // What follows the archive's end is read too, so that a failure told there is not missed.
+                io::copy(&mut tar, &mut io::sink())?;
+                if fs::symlink_metadata(path).is_err() {
+                    let filled = filled.keep();
+                    return fs::rename(&filled, path).map_err(|error| naming(path, &error));
+                }
+                merge(filled.path(), path)
+            }
+        }
+    }
+}
+
+/// How what is being made is called, in the folder where it belongs.
+fn beside() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".boxyard-output-");
+    builder
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("/"))
+}
+
+/// Moves all that is in `from` to `to`; folders become one, anything else is replaced.
+fn merge(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        let is_folder = entry.file_type()?.is_dir();
+        match fs::symlink_metadata(&place) {
+            Ok(there) if is_folder && there.is_dir() => {
+                merge(&entry.path(), &place)?;
+                fs::set_permissions(&place, entry.metadata()?.permissions()).map_err(|error| naming(&place, &error))?;
+            }
+            Ok(there) if is_folder || there.is_dir() => {
+                let (new, old) = if is_folder { ("a folder", "none") } else { ("no folder", "one") };
+                let words = format!("{}: the result has {new} there, the destination has {old}", place.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, words));
+            }
+            _ => fs::rename(entry.path(), &place).map_err(|error| naming(&place, &error))?,
+        }
+    }
+    Ok(())
+}
+
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+impl Provide for Sink {
+    fn serve<'a>(&'a self, _: &'a Ask, channel: &'a mut Channel) -> Serving<'a> {
+        Box::pin(async move {
+            let (sender, receiver) = mpsc::channel(AHEAD);
+            let sink = self.clone();
+            let taking = tokio::task::spawn_blocking(move || {
+                sink.take(Arriving { receiver, chunk: Bytes::new(), has_ended: false })
+            });
+            let mut buffer = vec![0; CHUNK];
+            loop {
+                let read = channel.read(&mut buffer).await;
+                let is_end = matches!(read, Ok(0));
+                let failed = read.is_err();
+                let chunk = read.map(|count| Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default()));
+                // Whoever takes it may have given up; why, is its own answer.
+                if sender.send(chunk).await.is_err() || is_end || failed {
+                    break;
+                }
+            }
+            drop(sender);
+            taking.await.map_err(io::Error::other)?
+        })
+    }
+}
+
+/// What arrives, read by a thread. Only an empty chunk is the end: without one the connection broke.
+struct Arriving {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: Bytes,
+    has_ended: bool,
+}
+
+impl Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.chunk.is_empty() && !self.has_ended {
+            let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "the build ended before its output did");
+            self.chunk = self.receiver.blocking_recv().ok_or_else(broken)??;
+            self.has_ended = self.chunk.is_empty();
+        }
+        let count = self.chunk.len().min(buffer.len());
+        let taken = self.chunk.split_to(count);
+        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(&taken);
+        Ok(count)
+    }
+}
+
+/// Writes a small file whole.
+///
+/// # Errors
+/// The disk's refusal, naming the file.
+pub fn write_whole(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let path = std::path::absolute(path)?;
+    let write = || {
+        let mut file = beside().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(parent(&path))?;
+        file.write_all(content)?;
+        file.persist(&path).map(drop).map_err(|error| error.error)
+    };
+    write().map_err(|error| anyhow::anyhow!("write {}: {error}", path.display()))
+}
+
+/// Whether standard output is a terminal.
+pub fn prints_to_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(texts: &[&str]) -> Result<Outputs, String> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        Outputs::parse(&texts, false, false, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn outputs_are_read_as_buildx_reads_them() {
+        let outputs = parse(&["/tmp/none/out", "-", "type=image,\"name=a,b\",push=true", "type=registry"]).unwrap();
+        assert_eq!(outputs.asked[0], Asked::new("local", [("stream", "0")]));
+        assert_eq!(outputs.asked[1], Asked::new("tar", [("stream", "1")]));
+        assert_eq!(outputs.asked[2], Asked::new("image", [("name", "a,b"), ("push", "true")]));
+        assert_eq!(outputs.asked[3], Asked::new("image", [("push", "true")]));
+        assert_eq!(outputs.sinks["0"], Sink::Folder("/tmp/none/out".into()));
+        assert_eq!(outputs.sinks["1"], Sink::Standard);
+        let outputs = parse(&["type=oci,dest=/tmp/x.tar", "type=oci,tar=false,dest=/tmp/none/layout"]).unwrap();
+        assert_eq!(outputs.sinks["0"], Sink::File("/tmp/x.tar".into()));
+        assert_eq!(outputs.sinks["1"], Sink::Folder("/tmp/none/layout".into()));
+        assert!(!outputs.has_image() && outputs.has_image_id() && parse(&[]).unwrap().has_image());
+    }
+
+    #[test]
+    fn what_has_no_place_to_go_is_refused() {
+        let refused = |texts: &[&str]| parse(texts).err().unwrap();
+        assert_eq!(refused(&["type=local"]), "--output type=local: dest is missing: type=local,dest=DIR");
+        assert!(refused(&["dest=x,push=1"]).contains("its type is missing"));
+        assert!(refused(&["type=image,dest=x"]).contains("has no dest"));
+        assert!(refused(&["type=local,dest=-"]).contains("a folder can't go to standard output"));
+        assert!(refused(&["-", "type=oci"]).contains("only one output"));
+        assert!(refused(&["type=oci,dest=/"]).contains("a folder, and a file is to be written"));
+        assert!(refused(&["/etc/passwd"]).contains("no folder, and files"));
+        let to_terminal = Outputs::parse(&["-".to_owned()], false, false, true);
+        assert!(to_terminal.err().unwrap().to_string().contains("no text for a terminal"));
+    }
+
+    #[test]
+    fn push_and_load_join_what_is_asked() {
+        let both = Outputs::parse(&["type=image,name=a".to_owned()], true, true, false).unwrap();
+        assert_eq!(both.asked, [Asked::new("image", [("name", "a"), ("push", "true")])]);
+        let loaded = Outputs::parse(&["type=oci,dest=/tmp/x".to_owned()], false, true, false).unwrap();
+        assert_eq!(loaded.asked[1], Asked::new("docker", []));
+        assert_eq!(Outputs::parse(&[], false, true, false).unwrap().asked, []);
+    }
+
+    fn tar_of(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o640);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, path, content.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_folder_is_made_or_merged_into() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("deep/out");
+        let sink = Sink::Folder(out.clone());
+        sink.take(&tar_of(&[("a/one", "1"), ("b", "2")])[..]).unwrap();
+        fs::write(out.join("a/mine"), "kept").unwrap();
+        sink.take(&tar_of(&[("a/one", "changed"), ("a/two", "2")])[..]).unwrap();
+        let read = |path: &str| fs::read_to_string(out.join(path)).unwrap();
+        assert_eq!([read("a/one"), read("a/two"), read("a/mine"), read("b")], ["changed", "2", "kept", "2"]);
+        let error = sink.take(&tar_of(&[("a", "no folder")])[..]).unwrap_err().to_string();
+        assert!(error.ends_with("deep/out/a: the result has no folder there, the destination has one"), "{error}");
+        assert_eq!(fs::read_dir(home.path().join("deep")).unwrap().count(), 1, "nothing half-made stays");
+    }
+
+    #[test]
+    fn what_breaks_off_leaves_nothing() {
+        struct Breaking(usize);
+        impl Read for Breaking {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if self.0 > 2 { Err(io::Error::other("the engine is gone")) } else { Ok(buffer.len().min(100)) }
+            }
+        }
+        let home = tempfile::tempdir().unwrap();
+        for sink in [Sink::File(home.path().join("x.tar")), Sink::Folder(home.path().join("x"))] {
+            assert!(sink.take(Breaking(0)).is_err());
+            assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "{sink:?}");
+        }
+        let file = home.path().join("x.tar");
+        fs::write(&file, "old").unwrap();
+        Sink::File(file.clone()).take(&b"new"[..]).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    }
+}
