@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::key::{BELOW, FILE, FILES, Key};
 use super::record::{About, BaseImage, Record};
 
@@ -24,6 +26,8 @@ pub(in crate::engine::build) struct Missed<'a> {
     pub texts: &'a [String],
     /// The first step before it that was done anew in this build.
     pub changed: Option<&'a str>,
+    /// When work on its stage began: what is younger is of this very build.
+    pub since: Timestamp,
 }
 
 /// Why there is no record. `None` where nothing like it was ever done.
@@ -53,7 +57,8 @@ pub(super) fn why<'r>(records: impl Iterator<Item = &'r Record> + Clone, missed:
     if let Some(before) = records.clone().filter(is_replaced).max_by_key(|record| record.used) {
         return Some(format!("instruction changed (was: {})", shortened(&before.about.text)));
     }
-    records.clone().any(is_of_project).then(|| "the instruction is new".to_owned())
+    let was_built = |record: &Record| is_of_project(record) && record.created < missed.since;
+    records.clone().any(was_built).then(|| "the instruction is new".to_owned())
 }
 
 /// The first few differences in words; what lies below is told only where nothing else differs.
@@ -136,8 +141,6 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::engine::image::ImageId;
     use crate::engine::layer::{ChainId, Digest};
@@ -176,7 +179,16 @@ mod tests {
     }
 
     fn told(records: &[Record], key: &Key, about: &About) -> Option<String> {
-        why(records.iter(), Missed { key, about, texts: std::slice::from_ref(&about.text), changed: Some("RUN make") })
+        why(
+            records.iter(),
+            Missed {
+                key,
+                about,
+                texts: std::slice::from_ref(&about.text),
+                changed: Some("RUN make"),
+                since: Timestamp::MAX,
+            },
+        )
     }
 
     #[test]
@@ -213,9 +225,11 @@ mod tests {
         assert_eq!(told(&records, &run("RUN b"), &at(1, "RUN b")).unwrap(), "instruction changed (was: RUN a)");
         let about = at(1, "RUN b");
         let texts = ["RUN b", "RUN a", "RUN z"].map(str::to_owned);
-        let missed = Missed { key: &run("RUN b"), about: &about, texts: &texts, changed: None };
+        let missed = Missed { key: &run("RUN b"), about: &about, texts: &texts, changed: None, since: Timestamp::MAX };
         assert_eq!(why(records.iter(), missed).unwrap(), "the instruction is new", "RUN a only moved down");
-        let elsewhere = About { project: "other".into(), ..about };
+        let missed = Missed { since: Timestamp::UNIX_EPOCH, ..missed };
+        assert_eq!(why(records.iter(), missed), None, "all there is was made by this build");
+        let elsewhere = About { project: "other".into(), ..about.clone() };
         assert_eq!(told(&records, &run("RUN b"), &elsewhere), None);
     }
 

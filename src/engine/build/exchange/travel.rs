@@ -46,7 +46,8 @@ impl Specs {
     /// `InvalidParameter` names what is not known.
     pub(in crate::engine::build) fn read(request: &BuildRequest) -> Result<Self, EngineError> {
         let parse = |way: CacheWay, texts: &[String]| -> Result<Vec<CacheSpec>, EngineError> {
-            let specs = texts.iter().map(|text| way.parse(text));
+            let whole = rejoined(texts);
+            let specs = whole.iter().map(|text| way.parse(text));
             specs.collect::<Result<_, _>>().map_err(|error| EngineError::invalid(error.to_string()))
         };
         let to = parse(CacheWay::To, &request.cache_to)?;
@@ -54,6 +55,19 @@ impl Specs {
         let is_inline = matches!(asked, Some("1" | "true")) || to.iter().any(|spec| spec.kind == CacheKind::Inline);
         Ok(Self { from: parse(CacheWay::From, &request.cache_from)?, to, is_inline })
     }
+}
+
+/// Docker's classic CLI cuts its flag at commas: `type=registry,ref=x` comes as two. No image's name has an equals sign.
+fn rejoined(texts: &[String]) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for text in texts {
+        let is_part = text.contains('=') && !text.starts_with("type=");
+        match whole.last_mut().filter(|last| is_part && last.starts_with("type=")) {
+            Some(last) => last.push_str(&format!(",{text}")),
+            None => whole.push(text.clone()),
+        }
+    }
+    whole
 }
 
 /// Who is told of it.
@@ -172,4 +186,19 @@ async fn send(session: &Session, folder: TempDir, name: String) -> Result<(), En
         io::copy(&mut bridge, &mut io::sink()).map_err(told).map(drop)
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_cut_is_joined_again() {
+        let joined = |texts: &[&str]| rejoined(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(joined(&["type=registry", "ref=x:1", "app:2"]), ["type=registry,ref=x:1", "app:2"]);
+        assert_eq!(
+            joined(&["a", "type=local,src=d", "type=registry", "ref=y"]),
+            ["a", "type=local,src=d", "type=registry,ref=y"]
+        );
+    }
 }

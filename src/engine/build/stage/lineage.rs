@@ -1,5 +1,7 @@
 //! Where a stage comes from and how far it is, as far as explaining a cache miss needs that.
 
+use jiff::Timestamp;
+
 use super::Work;
 use crate::dockerfile::Instruction;
 use crate::engine::build::cache::Key;
@@ -25,6 +27,8 @@ pub(in crate::engine::build) struct Position {
     pub text: String,
     /// All instructions of the stage, each on one line.
     pub texts: Vec<String>,
+    /// When the stage began.
+    pub since: Timestamp,
     /// What the image's history will say of it.
     pub created_by: String,
 }
@@ -34,7 +38,7 @@ impl Position {
     pub fn at_start(build: &Build, stage: usize) -> Self {
         let stage = build.file.stages.get(stage);
         let instructions = stage.map(|stage| build.file.stage_instructions(stage)).unwrap_or_default();
-        Self { texts: instructions.iter().map(one_line).collect(), ..Self::default() }
+        Self { texts: instructions.iter().map(one_line).collect(), since: Timestamp::now(), ..Self::default() }
     }
 
     /// Goes on to a step.
@@ -67,7 +71,7 @@ impl Work<'_> {
     pub(super) fn why_missed(&self, key: &Key) -> Option<String> {
         let (about, texts) = (self.about(), &self.position.texts);
         let changed = self.result.lineage.changed.as_deref();
-        self.build.cache().explain(Missed { key, about: &about, texts, changed })
+        self.build.cache().explain(Missed { key, about: &about, texts, changed, since: self.position.since })
     }
 
     /// Why the cache is not asked in this stage, where it is not.
