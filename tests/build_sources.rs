@@ -270,6 +270,175 @@ async fn repositories_are_added_by_branch_tag_and_commit() {
     place.yard.leaves_nothing_behind().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts_come_from_urls_and_repositories() {
+    let place = Place::new().await;
+    let text = b"FROM base\nCOPY f /\nRUN [ \"$(cat /f)\" = from-afar ]\n";
+    let files: &[File<'_>] = &[("Dockerfile", text, 0o644), ("f", b"from-afar", 0o644)];
+    let tar = archive(files);
+    place.server.serve("/context.tar", Page::of(&tar));
+    place.server.serve("/context.tgz", Page::of(&gzip(&tar)));
+    place.server.serve("/Dockerfile", Page::of(b"FROM base\nRUN echo alone\n"));
+    for path in ["/context.tar", "/context.tgz"] {
+        place.ask(None, &format!("{}{path}", place.server.url), "Dockerfile").await.unwrap();
+    }
+    let alone = place.ask(None, &format!("{}/Dockerfile", place.server.url), "Dockerfile").await.unwrap();
+    assert!(alone.contains("\nalone\n"), "{alone}");
+    let missing = place.ask(None, &format!("{}/nothing", place.server.url), "Dockerfile").await.unwrap_err();
+    let expected =
+        format!("unable to prepare context: failed to GET {}/nothing with status 404 Not Found", place.server.url);
+    assert!(missing.starts_with(&expected), "{missing}");
+    let no_url = place.ask(None, "nonsense", "Dockerfile").await.unwrap_err();
+    assert!(no_url.starts_with("unable to prepare context: \"nonsense\" is no URL"), "{no_url}");
+
+    if let Some(repository) = Repository::new() {
+        repository.commit("deep/Dockerfile", std::str::from_utf8(text).unwrap());
+        repository.commit("deep/f", "from-afar");
+        repository.git(&["branch", "other"]);
+        place.server.folder("/it.git/", &repository.published());
+        let url = format!("{}/it.git#other:deep", place.server.url);
+        place.ask(None, &url, "Dockerfile").await.unwrap();
+        let url = format!("{}/it.git?branch=other&subdir=deep", place.server.url);
+        place.ask(None, &url, "Dockerfile").await.unwrap();
+        place.ask(None, &format!("{}/it.git", place.server.url), "deep/Dockerfile").await.unwrap_err();
+    }
+    place.yard.leaves_nothing_behind().await;
+}
+
+/// A folder of the client's, and its builds by `boxyard build`.
+struct Folder {
+    folder: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let it = Self { folder: tempfile::tempdir().unwrap() };
+        files.iter().for_each(|(path, content)| it.write(path, content));
+        it
+    }
+
+    fn path(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        let at = self.folder.path().join(path);
+        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::fs::write(at, content).unwrap();
+    }
+
+    fn build(&self, place: &Place, arguments: &[&str]) -> Result<String, String> {
+        let words = [&["build", "--network=none", "--progress=plain"], arguments, &[self.path()]].concat();
+        let output = place.yard.cli(&words);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(said) } else { Err(said) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_kept_between_builds_and_steps_see_what_is_not_ignored() {
+    let place = Place::new().await;
+    let text = "FROM base\nCOPY . /x/\nRUN ls -R /x; cat /x/src/a\n";
+    let folder = Folder::new(&[
+        ("deploy/Dockerfile", text),
+        (".dockerignore", "*\n!src\n"),
+        ("src/a", "first"),
+        ("src/deep/b", "b"),
+        ("target/big", "big"),
+    ]);
+    let dockerfile = format!("{}/deploy/Dockerfile", folder.path());
+    let arguments = ["-f", dockerfile.as_str()];
+    let first = folder.build(&place, &arguments).unwrap();
+    assert!(first.contains("first"), "{first}");
+    assert!(!first.contains("big") && !first.contains(" deploy\n") && !first.contains(".dockerignore\n"), "{first}");
+    let kept = || std::fs::read_dir(place.yard.root().join("build/contexts")).unwrap().count();
+    assert_eq!(kept(), 1);
+
+    let second = folder.build(&place, &arguments).unwrap();
+    assert!(!second.contains("first"), "it is cached: {second}");
+    folder.write("src/a", "second");
+    std::fs::remove_dir_all(folder.folder.path().join("src/deep")).unwrap();
+    let third = folder.build(&place, &arguments).unwrap();
+    assert!(third.contains("second") && !third.contains("/x/src/deep"), "{third}");
+    assert_eq!(kept(), 1);
+
+    let other = Folder::new(&[("D", "FROM base\nRUN cat /nothing || echo from elsewhere\nCOPY src/a /\n")]);
+    let said = folder.build(&place, &["-f", &format!("{}/D", other.path())]).unwrap();
+    assert!(said.contains("from elsewhere"), "{said}");
+    let missing = folder.build(&place, &[]).unwrap_err();
+    assert!(missing.contains("Dockerfile"), "{missing}");
+    place.yard.leaves_nothing_behind().await;
+}
+
+/// An OCI layout with one image, of one file.
+fn layout(folder: &Folder, tag: &str) -> String {
+    use boxyard::engine::layer::Digest;
+    let blob = |content: &[u8]| {
+        let digest = Digest::of(content);
+        let at = folder.folder.path().join("blobs/sha256");
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join(digest.hex()), content).unwrap();
+        format!("\"digest\":\"{digest}\",\"size\":{}", content.len())
+    };
+    let layer = archive(&[("from-layout", b"laid out", 0o644)]);
+    let config = format!(
+        "{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{\"Env\":[\"LAID=out\"]}},\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"{}\"]}}}}",
+        Digest::of(&layer)
+    );
+    let (layer, config) = (blob(&layer), blob(config.as_bytes()));
+    let kind = "application/vnd.oci.image";
+    let manifest = format!(
+        "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"{kind}.config.v1+json\",{config}}},\"layers\":[{{\"mediaType\":\"{kind}.layer.v1.tar\",{layer}}}]}}"
+    );
+    let manifest = blob(manifest.as_bytes());
+    let index = format!(
+        "{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"{kind}.manifest.v1+json\",{manifest},\"annotations\":{{\"org.opencontainers.image.ref.name\":\"{tag}\"}}}}]}}"
+    );
+    folder.write("index.json", &index);
+    folder.write("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
+    folder.path().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_stand_for_folders_images_layouts_and_urls() {
+    let place = Place::new().await;
+    let context = Folder::new(&[(
+        "Dockerfile",
+        "FROM nothing-by-that-name AS first\nRUN exit 1\n\
+         FROM base AS build\nRUN exit 1\n\
+         FROM files\nCOPY --from=build /bin/sh /replaced\nCOPY --from=1 /bin/sh /by-number\n\
+         FROM scratch AS all\nCOPY --from=laid /from-layout /\nCOPY --from=web in-tar /\nCOPY --from=2 / /\n\
+         FROM mine\nCOPY --from=all / /\nCOPY --from=files a /again\n\
+         RUN cat /from-layout /in-tar /a /again && test -e /replaced && test -e /by-number && test ! -e /ignored\n",
+    )]);
+    let files = Folder::new(&[("a", "from the folder\n"), ("ignored", "x"), (".dockerignore", "ignored\n")]);
+    let oci = Folder::new(&[]);
+    let path = layout(&oci, "v1");
+    place.server.serve("/c.tar", Page::of(&gzip(&archive(&[("in-tar", b"from the web\n", 0o644)]))));
+    let named = [
+        format!("files={}", files.path()),
+        "build=docker-image://base".to_owned(),
+        "mine=docker-image://base:latest".to_owned(),
+        format!("laid=oci-layout://{path}:v1"),
+        format!("web={}/c.tar", place.server.url),
+    ];
+    let mut arguments = Vec::new();
+    for name in &named {
+        arguments.extend(["--build-context", name.as_str()]);
+    }
+    let said = context.build(&place, &arguments).unwrap_or_else(|error| panic!("{error}"));
+    for words in ["laid out", "from the web", "from the folder"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let from_layout = Folder::new(&[("Dockerfile", "FROM laid\nENV x=$LAID\nCOPY Dockerfile /\n")]);
+    from_layout.build(&place, &["--build-context", &format!("laid=oci-layout://{path}")]).unwrap();
+    let missing = from_layout.build(&place, &["--build-context", &format!("laid=oci-layout://{path}:v2")]).unwrap_err();
+    assert!(missing.contains("build context laid: the OCI layout has no v2; it has v1"), "{missing}");
+    let missing = from_layout.build(&place, &["--build-context", "laid=/nowhere/at/all"]).unwrap_err();
+    assert!(missing.contains("--build-context laid=/nowhere/at/all"), "{missing}");
+    place.yard.leaves_nothing_behind().await;
+}
+
 /// An answer of the server.
 #[derive(Clone)]
 struct Page {

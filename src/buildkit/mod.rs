@@ -8,6 +8,7 @@ mod cache;
 mod decode;
 mod encode;
 mod history;
+pub mod listing;
 pub mod session;
 
 pub use cache::{CacheKind, CacheMode, CacheSpec, CacheSpecError, CacheWay};

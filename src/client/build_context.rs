@@ -25,6 +25,10 @@ pub trait ContextFilter: Send + 'static {
     fn excludes(&self, path: &Path) -> bool;
     /// Whether everything below the excluded folder `path` stays behind too, so that it need not be walked.
     fn excludes_all_below(&self, path: &Path) -> bool;
+    /// Whether `path` is sent although the ignore rules leave it out, so that the builder alone sees it.
+    fn is_aside(&self, _path: &Path) -> bool {
+        false
+    }
 }
 
 /// Sends everything.

@@ -24,6 +24,7 @@ pub mod build_session;
 mod connection;
 mod container;
 mod context;
+pub mod context_sync;
 mod docker;
 mod errors;
 mod exec;

@@ -29,7 +29,9 @@ pub async fn build(mut call: Call) -> Result<Reply, EngineError> {
     let archive = call.archive();
     let query = call.query();
     let context = match query.text("remote") {
-        Some("client-session") => return Err(no_session()),
+        // BuildKit's clients say so, too, and have no session of ours.
+        Some("client-session") if query.text("session").is_none() => return Err(no_session()),
+        Some("client-session") => BuildContext::Client("context".to_owned()),
         Some(url) => BuildContext::Remote(url.to_owned()),
         None => BuildContext::Tar(Box::new(archive)),
     };
@@ -76,6 +78,7 @@ fn request(
     request.annotations = query.json("annotations")?.unwrap_or_default();
     request.session = query.owned("session");
     request.allow = query.json("allow")?.unwrap_or_default();
+    request.contexts = query.json("contexts")?.unwrap_or_default();
     request.auth = auth;
     request.run = docker::HostConfig {
         network_mode: query.owned("networkmode"),

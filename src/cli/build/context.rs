@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use crate::client::build_context::{ContextFilter, folder_body_with};
+use crate::client::context_sync::SyncedFolder;
 use crate::client::{BuildCall, RequestBody};
 use crate::dockerfile::ignore::{FILE_NAME, IgnoreRules};
 
@@ -69,12 +70,29 @@ pub struct Text {
 struct Ignored {
     rules: IgnoreRules,
     kept: Vec<String>,
+    /// The rules as they are written.
+    text: String,
+}
+
+impl Ignored {
+    /// Tells apart what different rules leave of one folder.
+    fn variant(&self) -> String {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        (&self.text, &self.kept).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
 }
 
 impl ContextFilter for Ignored {
     fn excludes(&self, path: &Path) -> bool {
         let path = path.to_string_lossy();
         !self.kept.iter().any(|kept| *kept == path) && self.rules.ignores(&path)
+    }
+
+    fn is_aside(&self, path: &Path) -> bool {
+        let path = path.to_string_lossy();
+        self.kept.iter().any(|kept| *kept == path) && self.rules.ignores(&path)
     }
 
     fn excludes_all_below(&self, path: &Path) -> bool {
@@ -178,6 +196,45 @@ impl Context {
     }
 }
 
+impl Context {
+    /// The folder as an engine with a session asks for it, and the Dockerfile's path in it; `None` where it is no folder.
+    /// `text` is what [`Context::text`] read.
+    ///
+    /// # Errors
+    /// Ignore rules that make no sense.
+    pub fn synced(&self, text: Option<&Text>) -> anyhow::Result<Option<(SyncedFolder, String)>> {
+        let Context::Folder { folder, dockerfile } = self else { return Ok(None) };
+        if let Dockerfile::Inside(name) = dockerfile {
+            let filter = ignored(folder, name)?;
+            let variant = filter.variant();
+            return Ok(Some((SyncedFolder::new(folder, filter, Vec::new(), &variant), name.clone())));
+        }
+        let beside = match dockerfile {
+            Dockerfile::Outside(path) => fs::read_to_string(with_suffix(path, ".dockerignore")).ok(),
+            _ => None,
+        };
+        let (name, filter, extra) = carried_along(folder, text.map(|it| it.text.as_str()).unwrap_or_default(), beside)?;
+        let variant = filter.variant();
+        Ok(Some((SyncedFolder::new(folder, filter, extra, &variant), name)))
+    }
+}
+
+/// A folder of `--build-context`, without what its own `.dockerignore` leaves out.
+///
+/// # Errors
+/// It is no folder; ignore rules that make no sense.
+pub fn named_folder(name: &str, path: &str) -> anyhow::Result<SyncedFolder> {
+    let told = || format!("--build-context {name}={path}");
+    let folder = Path::new(path).canonicalize().with_context(told)?;
+    if !folder.is_dir() {
+        anyhow::bail!("{}: not a folder", told());
+    }
+    let text = fs::read_to_string(folder.join(FILE_NAME)).unwrap_or_default();
+    let filter = Ignored { rules: IgnoreRules::parse(&text).with_context(told)?, kept: Vec::new(), text };
+    let variant = filter.variant();
+    Ok(SyncedFolder::new(&folder, filter, Vec::new(), &variant))
+}
+
 impl Dockerfile {
     fn of(folder: &Path, file: Option<&Path>) -> anyhow::Result<Self> {
         let Some(file) = file else { return Ok(Dockerfile::Inside(USUAL.to_owned())) };
@@ -194,8 +251,9 @@ impl Dockerfile {
 fn ignored(folder: &Path, dockerfile: &str) -> anyhow::Result<Ignored> {
     let own = format!("{dockerfile}.dockerignore");
     let text = fs::read_to_string(folder.join(&own)).or_else(|_| fs::read_to_string(folder.join(FILE_NAME)));
-    let rules = IgnoreRules::parse(&text.unwrap_or_default())?;
-    Ok(Ignored { rules, kept: vec![dockerfile.to_owned(), FILE_NAME.to_owned(), own] })
+    let text = text.unwrap_or_default();
+    let rules = IgnoreRules::parse(&text)?;
+    Ok(Ignored { rules, kept: vec![dockerfile.to_owned(), FILE_NAME.to_owned(), own], text })
 }
 
 /// A Dockerfile that is not in the folder goes along under a name of its own, with rules that hide it from COPY.
@@ -210,7 +268,7 @@ fn carried_along(
     let name = format!(".dockerfile.{:016x}", hasher.finish());
     let own = format!("{name}.dockerignore");
     let mut rules = beside.or_else(|| fs::read_to_string(folder.join(FILE_NAME)).ok()).unwrap_or_default();
-    let filter = Ignored { rules: IgnoreRules::parse(&rules)?, kept: vec![FILE_NAME.to_owned()] };
+    let filter = Ignored { rules: IgnoreRules::parse(&rules)?, kept: vec![FILE_NAME.to_owned()], text: rules.clone() };
     rules.push_str(&format!("\n{name}\n{own}\n"));
     let extra = vec![(PathBuf::from(&name), text.as_bytes().to_vec()), (PathBuf::from(&own), rules.into_bytes())];
     Ok((name, filter, extra))
@@ -275,9 +333,10 @@ mod tests {
     #[test]
     fn the_dockerfile_goes_along_whatever_is_ignored() {
         let rules = IgnoreRules::parse("*\n").unwrap();
-        let filter = Ignored { rules, kept: vec!["deploy/Dockerfile".to_owned()] };
+        let filter = Ignored { rules, kept: vec!["deploy/Dockerfile".to_owned()], text: String::new() };
         assert!(filter.excludes(Path::new("src")));
         assert!(!filter.excludes(Path::new("deploy/Dockerfile")));
+        assert!(filter.is_aside(Path::new("deploy/Dockerfile")) && !filter.is_aside(Path::new("src")));
         assert!(!filter.excludes_all_below(Path::new("deploy")));
         assert!(filter.excludes_all_below(Path::new("src")));
     }

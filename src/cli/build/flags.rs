@@ -227,7 +227,7 @@ impl Build {
         if self.call == Method::Outline {
             anyhow::bail!("--call outline is not supported; --call targets and --call check are");
         }
-        self.refuse_not_yet()
+        Ok(())
     }
 
     /// Refuses what does not go with where the result goes.
@@ -264,15 +264,6 @@ impl Build {
             ("--progress", matches!(self.progress, ProgressMode::Rawjson | ProgressMode::Tty)),
         ];
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
-    }
-
-    /// Refuses what is not wired yet. Whoever wires a flag takes it out of this list.
-    fn refuse_not_yet(&self) -> anyhow::Result<()> {
-        let flags = [("--build-context", !self.build_context.is_empty())];
-        match flags.into_iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) => anyhow::bail!("{flag} is not supported yet"),
-            None => Ok(()),
-        }
     }
 }
 

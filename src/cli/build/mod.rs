@@ -10,6 +10,7 @@ mod classic;
 mod context;
 mod explain;
 mod flags;
+mod folders;
 mod output;
 mod progress;
 mod report;
@@ -75,12 +76,13 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
         let _ = fs::remove_file(old);
     }
     let mut call = ask::ask(flags, &outputs)?;
-    context.attach(&mut call, text.as_ref()).await?;
     call.credentials(all_credentials());
-    // Only Boxyard's engine tells BuildKit's messages without a BuildKit session.
+    // Only Boxyard's engine has sessions, and tells BuildKit's messages without one of BuildKit's.
     if docker.yard().await.is_err() {
+        context.attach(&mut call, text.as_ref()).await?;
         return classic::build(docker, flags, call).await;
     }
+    folders::provide(&context, &flags.build_context, text.as_ref(), &mut call, &mut providers).await?;
     call.add("version", "2");
     let sinks = outputs.sinks.into_iter().map(|(name, sink)| (name, Box::new(sink) as Box<dyn Provide>));
     providers.outputs = sinks.collect();

@@ -1,23 +1,26 @@
 //! Receives a build's files: a tar stream into a temp folder that goes with the build.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::SyncIoBridge;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::kept::{Digests, Held};
 use super::progress::BuildFailure;
 use super::tree::Tree;
 use crate::dockerfile::glob::clean;
 use crate::dockerfile::ignore::{self, IgnoreRules};
 use crate::engine::EngineError;
-use crate::engine::layer::{Applied, ApplyOptions, LayerError, apply_tar, inflater};
+use crate::engine::layer::{Applied, ApplyOptions, LayerError, apply_tar_digesting, inflater};
 use crate::engine::store::StateRoot;
 
 /// A Dockerfile larger than this is none.
@@ -25,9 +28,14 @@ const MAX_DOCKERFILE: u64 = 16 << 20;
 
 /// A received context.
 pub(super) struct Context {
-    folder: TempDir,
-    /// Where in the folder the files are.
+    /// Where the files are.
     files: PathBuf,
+    /// What came along though the client's ignore rules leave it out; they are carried out already then.
+    aside: Option<PathBuf>,
+    /// The digests of its files, where they are known.
+    digests: Option<Arc<Digests>>,
+    /// What keeps the files.
+    keeps: Box<dyn Any + Send + Sync>,
     /// Bytes of its files, before the ignore rules.
     pub bytes: u64,
 }
@@ -40,12 +48,14 @@ impl Context {
         cancel: &CancellationToken,
     ) -> Result<Self, BuildFailure> {
         let folder = root.temp_dir("context").map_err(|error| disk("create a folder for the build context", &error))?;
-        let reader = Cancelling { reader, cancelled: Box::pin(cancel.clone().cancelled_owned()) };
+        let reader = Cancelling::new(reader, cancel);
         let bridge = SyncIoBridge::new(reader);
         let work = tokio::task::spawn_blocking(move || {
             let target = File::open(folder.path()).map_err(|source| LayerError::Source { source })?;
-            let applied = unpack(&target, bridge)?;
-            Ok::<_, LayerError>(Self { bytes: applied.bytes, ..Self::of_folder(folder) })
+            let (applied, digests) = unpack(&target, bridge)?;
+            let mut context = Self::of_folder(folder);
+            (context.bytes, context.digests) = (applied.bytes, Some(Arc::new(digests)));
+            Ok::<_, LayerError>(context)
         });
         let received = work.await.map_err(|error| BuildFailure::from(EngineError::system(error.to_string())))?;
         received.map_err(|error| EngineError::from(error).into())
@@ -55,18 +65,31 @@ impl Context {
     pub(super) fn with_dockerfile(root: &StateRoot, name: &str, text: &[u8]) -> io::Result<Self> {
         let folder = root.temp_dir("context")?;
         std::fs::write(folder.path().join(name), text)?;
-        Ok(Self { bytes: text.len() as u64, ..Self::of_folder(folder) })
+        let mut context = Self::of_folder(folder);
+        context.bytes = text.len() as u64;
+        Ok(context)
     }
 
     /// A context made of a folder that is there already, which goes with the build.
     pub(super) fn of_folder(folder: TempDir) -> Self {
         let files = folder.path().to_owned();
-        Self { folder, files, bytes: 0 }
+        Self::of_part(folder, files)
     }
 
     /// As [`Context::of_folder`], with the files in a folder of it.
     pub(super) fn of_part(folder: TempDir, files: PathBuf) -> Self {
-        Self { folder, files, bytes: 0 }
+        Self { files, aside: None, digests: None, keeps: Box::new(folder), bytes: 0 }
+    }
+
+    /// A context that is kept between builds.
+    pub(super) fn held(held: Held) -> Self {
+        Self {
+            files: held.files.clone(),
+            aside: Some(held.aside.clone()),
+            digests: Some(Arc::clone(&held.digests)),
+            bytes: held.bytes,
+            keeps: Box::new(held),
+        }
     }
 
     /// The folder it lies in.
@@ -77,9 +100,8 @@ impl Context {
     /// The text of the Dockerfile at `path`.
     pub(super) fn dockerfile(&self, path: &str) -> Result<String, BuildFailure> {
         let missing = || EngineError::invalid(format!("Cannot locate specified Dockerfile: {path}"));
-        let tree = self.open().map_err(|error| disk("open the build context", &error))?;
         let inside = clean(&format!("/{path}"));
-        let file = tree.open(Path::new(inside.trim_start_matches('/'))).map_err(|_| missing())?;
+        let file = self.find(&[inside.trim_start_matches('/')])?.ok_or_else(missing)?;
         if !file.metadata().is_ok_and(|it| it.is_file()) {
             return Err(missing().into());
         }
@@ -94,37 +116,46 @@ impl Context {
     /// Removes what the ignore file leaves out: the Dockerfile's own (`NAME.dockerignore`) or the context's.
     pub(super) fn apply_ignore_rules(&self, dockerfile: &str) -> Result<IgnoreRules, BuildFailure> {
         let own = format!("{}{}", clean(&format!("/{dockerfile}")).trim_start_matches('/'), ignore::FILE_NAME);
-        let tree = self.open().map_err(|error| disk("open the build context", &error))?;
-        let Some(mut file) = [own.as_str(), ignore::FILE_NAME].iter().find_map(|name| tree.open(Path::new(name)).ok())
-        else {
+        let Some(mut file) = self.find(&[own.as_str(), ignore::FILE_NAME])? else {
             return Ok(IgnoreRules::default());
         };
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|error| disk("read .dockerignore", &error))?;
         let rules = IgnoreRules::parse(&text).map_err(|error| EngineError::invalid(error.to_string()))?;
-        if !rules.is_empty() {
+        if !rules.is_empty() && self.aside.is_none() {
             remove_ignored(self.path(), Path::new(""), &rules).map_err(|error| disk("apply .dockerignore", &error))?;
         }
         Ok(rules)
     }
 
-    fn open(&self) -> io::Result<Tree> {
-        Ok(Tree::new(File::open(self.path())?.into(), ()))
+    /// Opens the first file of these that is there.
+    fn find(&self, paths: &[&str]) -> Result<Option<File>, BuildFailure> {
+        let mut trees = Vec::new();
+        for folder in self.aside.iter().chain([&self.files]) {
+            let root = File::open(folder).map_err(|error| disk("open the build context", &error))?;
+            trees.push(Tree::new(root.into(), ()));
+        }
+        Ok(paths.iter().find_map(|path| trees.iter().find_map(|tree| tree.open(Path::new(path)).ok())))
     }
 
     /// The files, to copy from; the folder lives as long as the tree.
     pub(super) fn into_tree(self) -> io::Result<Tree> {
-        Ok(Tree::new(File::open(self.path())?.into(), self.folder))
+        let tree = Tree::new(File::open(self.path())?.into(), self.keeps);
+        Ok(match self.digests {
+            Some(digests) => tree.knowing(digests),
+            None => tree,
+        })
     }
 }
 
-/// Unpacks a tar stream into a folder. Everything belongs to root: who packed it means nothing here.
-pub(super) fn unpack(target: &File, reader: impl Read + Send) -> Result<Applied, LayerError> {
+/// Unpacks a tar stream into a folder, and digests the files on the way. Everything belongs to root: who packed it means
+/// nothing here.
+pub(super) fn unpack(target: &File, reader: impl Read + Send) -> Result<(Applied, Digests), LayerError> {
     let mut reader = BufReader::with_capacity(64 << 10, reader);
     let options = ApplyOptions { owner: Some((0, 0)), ..ApplyOptions::default() };
     let applied = {
         let mut inflated = inflater(&mut reader).map_err(|source| LayerError::Source { source })?;
-        apply_tar(target.as_fd(), &mut inflated, &options)?
+        apply_tar_digesting(target.as_fd(), &mut inflated, &options)?
     };
     // What is behind the archive's end has to be read too, or the client is told that the connection broke.
     io::copy(&mut reader, &mut io::sink()).map_err(|source| LayerError::Source { source })?;
@@ -157,24 +188,51 @@ fn disk(attempt: &str, error: &io::Error) -> BuildFailure {
     EngineError::system(format!("{attempt}: {error}")).into()
 }
 
-/// A reader that ends with an error when the build is cancelled, so that no thread waits for a client that is gone.
-struct Cancelling {
-    reader: Box<dyn AsyncRead + Send + Unpin>,
+/// A stream that ends with an error when the build is cancelled, so that no thread waits for a client that is gone.
+pub(super) struct Cancelling<S> {
+    stream: S,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl AsyncRead for Cancelling {
+impl<S> Cancelling<S> {
+    pub(super) fn new(stream: S, cancel: &CancellationToken) -> Self {
+        Self { stream, cancelled: Box::pin(cancel.clone().cancelled_owned()) }
+    }
+
+    fn check(&mut self, context: &mut TaskContext<'_>) -> io::Result<()> {
+        match self.cancelled.as_mut().poll(context).is_ready() {
+            // Not `Interrupted`, which readers try again.
+            true => Err(io::Error::other("the build was cancelled")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Cancelling<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut TaskContext<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.cancelled.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::Interrupted, "the build was cancelled")
-                .kind()
-                .into()));
-        }
-        Pin::new(&mut self.reader).poll_read(context, buffer)
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Cancelling<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

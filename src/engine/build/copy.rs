@@ -6,17 +6,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
-use xattr::FileExt;
 
+use super::contents::{copy_attributes, pour};
 use super::owner::Owner;
 use super::tree::{Entry, Match, Tree, TreeError, failed, open_inside};
 use crate::dockerfile::chmod::ModeChange;
@@ -75,7 +76,7 @@ impl Destination<'_> {
     pub(super) fn take(&self, tree: &Tree, found: &Match) -> Result<(), CopyError> {
         let Some(top) = found.entries.first() else { return Ok(()) };
         if found.is_folder() {
-            let target = Path::new(self.path);
+            let target = &self.resolved()?;
             let folder = self.folder(target)?;
             self.content(tree, found, target)?;
             // The folder itself stays as it is, but for its time; a context's root has none worth keeping.
@@ -113,9 +114,42 @@ impl Destination<'_> {
 
     /// Where a single file goes: to the path itself, or into it where it is a folder or written as one.
     pub(super) fn file_path(&self, name: &OsStr) -> Result<PathBuf, CopyError> {
-        let path = Path::new(self.path);
-        let is_folder = self.path.ends_with('/') || self.stat(path)?.is_some_and(|stat| is_folder(&stat));
-        Ok(if is_folder { path.join(name) } else { path.to_owned() })
+        let path = self.resolved()?;
+        let is_folder = self.path.ends_with('/') || self.stat(&path)?.is_some_and(|stat| is_folder(&stat));
+        Ok(if is_folder { path.join(name) } else { path })
+    }
+
+    /// The destination with the links of its path followed, inside of the root; those that lead nowhere, too: what they
+    /// point to is made, as Docker does.
+    pub(super) fn resolved(&self) -> Result<PathBuf, CopyError> {
+        const MAX_LINKS: usize = 40;
+        let mut pending: Vec<OsString> = parts(Path::new(self.path));
+        let mut done = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = pending.pop() {
+            if part == ".." {
+                done.pop();
+                continue;
+            }
+            let path = done.join(&part);
+            match self.look(&path)?.filter(is_link) {
+                None => done = path,
+                Some(_) if links == MAX_LINKS => return Err(failed("open", &path)(Errno::LOOP).into()),
+                Some(_) => {
+                    links += 1;
+                    let parent = open_inside(self.root, &done, OFlags::PATH | OFlags::DIRECTORY);
+                    let target = parent
+                        .and_then(|parent| rustix::fs::readlinkat(&parent, part.as_os_str(), Vec::new()))
+                        .map_err(failed("read", &path))?;
+                    let target = PathBuf::from(OsStr::from_bytes(target.as_bytes()));
+                    if target.is_absolute() {
+                        done = PathBuf::from("/");
+                    }
+                    pending.extend(parts(&target));
+                }
+            }
+        }
+        Ok(done)
     }
 
     /// Opens a folder of the root, making what is missing of it.
@@ -317,6 +351,16 @@ impl Destination<'_> {
     }
 }
 
+/// The names of a path and its `..`, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}
+
 fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
@@ -336,91 +380,6 @@ fn times(stat: &Stat) -> Timestamps {
 
 /// Smaller files are copied faster than they are shared.
 const WORTH_SHARING: i64 = 64 << 10;
-
-/// Copies the content inside the kernel (`copy_file_range`, else `sendfile`); a file with holes keeps them.
-fn pour(mut source: &File, mut target: &File, stat: &Stat) -> io::Result<()> {
-    const STAT_BLOCK: i64 = 512;
-    if stat.st_blocks * STAT_BLOCK >= stat.st_size {
-        io::copy(&mut source, &mut target)?;
-        return Ok(());
-    }
-    let length = u64::try_from(stat.st_size).unwrap_or(0);
-    let mut at = 0;
-    while at < length {
-        at = match rustix::fs::seek(source, SeekFrom::Data(at)) {
-            Ok(at) => at,
-            // Nothing but a hole is left.
-            Err(Errno::NXIO) => break,
-            // No file system that knows holes.
-            Err(Errno::INVAL) => at,
-            Err(errno) => return Err(errno.into()),
-        };
-        let end = rustix::fs::seek(source, SeekFrom::Hole(at)).unwrap_or(length);
-        source.seek(io::SeekFrom::Start(at))?;
-        target.seek(io::SeekFrom::Start(at))?;
-        io::copy(&mut source.take(end - at), &mut target)?;
-        at = end;
-    }
-    target.set_len(length)
-}
-
-/// File capabilities, access lists and the user's own attributes; others (like overlayfs's) are not the file's content.
-fn copy_attributes(source: &File, target: &File) -> io::Result<()> {
-    let names = match source.list_xattr() {
-        Ok(names) => names,
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for name in names {
-        let shown = name.to_string_lossy();
-        let is_kept =
-            shown == "security.capability" || shown.starts_with("user.") || shown.starts_with("system.posix_acl_");
-        if is_kept && let Some(value) = source.get_xattr(&name)? {
-            match target.set_xattr(&name, &value) {
-                // What the file system can't hold is no reason to copy nothing.
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-                other => other?,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a local file of ADD is an archive to unpack, told by its content, never by its name. The file is then at its
-/// start again.
-pub(super) fn is_archive(file: &mut File) -> io::Result<bool> {
-    use std::io::BufReader;
-    let mut first = [0; 512];
-    let outcome = {
-        let reader = BufReader::new(&*file);
-        match crate::engine::layer::inflater(reader) {
-            Ok(mut inflated) => {
-                let mut filled = 0;
-                // Cut short or no such stream after all: then it is no archive.
-                while let Some(rest) = first.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                    match inflated.read(rest) {
-                        Ok(0) | Err(_) => break,
-                        Ok(count) => filled += count,
-                    }
-                }
-                filled == first.len() && is_tar_header(&first)
-            }
-            Err(_) => false,
-        }
-    };
-    file.rewind()?;
-    Ok(outcome)
-}
-
-/// Whether a block is a tar header: its checksum is right.
-fn is_tar_header(block: &[u8; 512]) -> bool {
-    let (before, rest) = block.split_at(148);
-    let (stored, after) = rest.split_at(8);
-    let sum: u32 = before.iter().chain(after).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
-    let text = String::from_utf8_lossy(stored);
-    let digits = text.trim_matches([' ', '\0']);
-    !digits.is_empty() && u32::from_str_radix(digits, 8) == Ok(sum)
-}
 
 #[cfg(test)]
 mod tests {
@@ -510,17 +469,30 @@ mod tests {
         symlink("../../../../tmp/boxyard-escape", place.at("up")).unwrap();
         place.copy("a", "/absolute/").unwrap();
         assert_eq!(place.read("real/a"), "A");
-        assert!(place.copy("a", "/up/x").is_err());
+        place.copy("a", "/up/x").unwrap();
+        assert_eq!(place.read("tmp/boxyard-escape/x"), "A");
         assert!(!Path::new("/tmp/boxyard-escape").exists());
     }
 
     #[test]
-    fn a_link_in_the_way_of_a_file_is_replaced() {
+    fn a_destination_that_is_a_link_is_followed_and_one_inside_of_it_replaced() {
         let place = Place::new();
+        fs::create_dir(place.at("d")).unwrap();
+        for (name, target) in [("d/a", "../kept"), ("x", "kept"), ("gone", "/not/there"), ("up", "d/../../..")] {
+            symlink(target, place.at(name)).unwrap();
+        }
         fs::write(place.at("kept"), "kept").unwrap();
-        symlink("kept", place.at("x")).unwrap();
+        place.copy("a", "/d/").unwrap();
+        assert_eq!((place.read("kept"), place.read("d/a")), ("kept".into(), "A".into()));
         place.copy("a", "/x").unwrap();
-        assert_eq!((place.read("kept"), place.read("x")), ("kept".into(), "A".into()));
+        assert_eq!(place.read("kept"), "A");
+        assert_eq!(fs::read_link(place.at("x")).unwrap(), Path::new("kept"));
+        place.copy("a", "/gone/deep").unwrap();
+        assert_eq!(place.read("not/there/deep"), "A");
+        place.copy("dir", "/up").unwrap();
+        assert_eq!(place.read("b"), "B");
+        symlink("loop", place.at("loop")).unwrap();
+        assert!(place.copy("a", "/loop").is_err());
     }
 
     #[test]
@@ -563,26 +535,5 @@ mod tests {
         fs::create_dir_all(place.at("t/b")).unwrap();
         assert_eq!(place.copy("a", "/file/").unwrap_err().to_string(), "cannot copy to non-directory: /file");
         assert_eq!(place.copy("dir", "/t").unwrap_err().to_string(), "cannot overwrite directory /t/b with a file");
-    }
-
-    #[test]
-    fn archives_are_known_by_their_content() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut tar = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(1);
-        header.set_cksum();
-        tar.append_data(&mut header, "f", &b"x"[..]).unwrap();
-        let plain = tar.into_inner().unwrap();
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&plain).unwrap();
-        let gzip = gzip.finish().unwrap();
-        for (bytes, expected) in
-            [(plain.as_slice(), true), (&gzip, true), (b"text", false), (&[0x1f, 0x8b, 0, 0][..], false)]
-        {
-            let path = folder.path().join("it");
-            fs::write(&path, bytes).unwrap();
-            assert_eq!(is_archive(&mut File::open(&path).unwrap()).unwrap(), expected);
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{BuildFacts, PlanError, expanded};
+use super::source::Spec;
 use crate::dockerfile::{Body, Dockerfile, Instruction, Stage, parse};
 
 /// What a stage stands on.
@@ -14,6 +15,8 @@ pub(super) enum Base {
     Stage(usize),
     /// An image, by its name.
     Image(String),
+    /// A named context that is no image of a registry, by its name.
+    Context(String),
 }
 
 /// A stage that has to be built.
@@ -61,9 +64,9 @@ impl Graph {
             }
             if let Base::Image(name) = &node.base {
                 let triggers = triggers(name).iter().map(|text| trigger(text)).collect::<Result<Vec<_>, _>>()?;
-                wanted.extend(sources(file, index, triggers.iter()));
+                wanted.extend(sources(file, index, triggers.iter(), facts));
             }
-            wanted.extend(sources(file, index, file.stage_instructions(stage).iter()));
+            wanted.extend(sources(file, index, file.stage_instructions(stage).iter(), facts));
             nodes.insert(index, node);
         }
         Ok(Self { nodes: nodes.into_values().collect() })
@@ -109,10 +112,13 @@ fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, Pl
     let lower = name.to_lowercase();
     let by_name =
         file.stages.iter().take(stage.index).rev().find(|earlier| earlier.name.as_deref() == Some(lower.as_str()));
-    let base = match by_name {
-        Some(earlier) => Base::Stage(earlier.index),
-        None if name == "scratch" => Base::Scratch,
-        None => Base::Image(name),
+    let base = match (facts.contexts.get(&name), by_name) {
+        // A name of the caller's goes before stages and images.
+        (Some(Spec::Image(image)), _) => Base::Image(image.clone()),
+        (Some(_), _) => Base::Context(name),
+        (None, Some(earlier)) => Base::Stage(earlier.index),
+        (None, None) if name == "scratch" => Base::Scratch,
+        (None, None) => Base::Image(name),
     };
     Ok(Node { index: stage.index, base, platform: platform.filter(|platform| !platform.is_empty()) })
 }
@@ -123,16 +129,22 @@ fn sources<'a>(
     file: &Dockerfile,
     before: usize,
     instructions: impl Iterator<Item = &'a Instruction>,
+    facts: &BuildFacts,
 ) -> BTreeSet<usize> {
+    let is_replaced = |index: &usize| {
+        let name = file.stages.get(*index).and_then(|stage| stage.name.as_deref());
+        name.is_some_and(|name| facts.contexts.get(name).is_some())
+    };
     let mut found = BTreeSet::new();
     for instruction in instructions {
         let mounted = instruction.flags_named("mount").filter_map(|flag| from_of_mount(flag.value.as_deref()?));
-        found.extend(mounted.filter_map(|from| stage_before(file, &from, before)));
-        let Some(from) = instruction.flag("from") else { continue };
-        if from.contains('$') {
-            found.extend(0..before);
-        } else {
-            found.extend(stage_before(file, from, before));
+        let copied = instruction.flag("from").map(str::to_owned);
+        for from in mounted.chain(copied) {
+            if from.contains('$') {
+                found.extend((0..before).filter(|index| !is_replaced(index)));
+            } else if facts.contexts.get(&from).is_none() {
+                found.extend(stage_before(file, &from, before).filter(|index| !is_replaced(index)));
+            }
         }
     }
     found
@@ -196,6 +208,24 @@ mod tests {
     #[test]
     fn a_stage_may_have_the_name_of_its_image() {
         assert_eq!(graph("FROM debian AS debian\nRUN x", None).unwrap(), [(0, Base::Image("debian".into()))]);
+    }
+
+    #[test]
+    fn named_contexts_go_before_stages_and_images() {
+        let file = parse(
+            "FROM alpine AS build\nRUN x\nFROM debian AS other\nFROM src\nCOPY --from=build a b\nCOPY --from=other a b\nCOPY --from=0 a b",
+        )
+        .file;
+        let given = [("alpine", "docker-image://mine"), ("build", "docker-image://ready"), ("src", "local:src")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let contexts = crate::engine::build::source::ContextSpecs::parse(&given).unwrap();
+        let facts = BuildFacts { contexts, ..BuildFacts::default() };
+        let nodes = |target: Option<&str>| -> Vec<(usize, Base)> {
+            let graph = Graph::of(&file, target, &facts, &|_| Vec::new()).unwrap();
+            graph.nodes.into_iter().map(|node| (node.index, node.base)).collect()
+        };
+        assert_eq!(nodes(None), [(1, Base::Image("debian".into())), (2, Base::Context("src".into()))]);
+        assert_eq!(nodes(Some("0")), [(0, Base::Image("mine".into()))]);
     }
 
     #[test]

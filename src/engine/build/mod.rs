@@ -9,6 +9,7 @@ mod args;
 mod base;
 mod cache;
 mod changes;
+mod contents;
 mod context;
 mod copy;
 mod excerpt;
@@ -17,6 +18,7 @@ mod export;
 mod fetch;
 mod graph;
 mod history;
+mod kept;
 mod mounts;
 mod output;
 mod owner;
@@ -60,6 +62,7 @@ use tokio_util::task::TaskTracker;
 
 use self::cache::{Cache, Shelf};
 use self::history::{History, Recorder};
+use self::kept::KeptContexts;
 use self::mounts::CacheMounts;
 use self::run::Runner;
 use self::turns::Turns;
@@ -104,6 +107,8 @@ struct Room {
     cache: Cache,
     cache_mounts: CacheMounts,
     sessions: Sessions,
+    /// Contexts of clients, for their next build.
+    kept: Arc<KeptContexts>,
     runner: Runner,
     history: History,
     /// Who keeps other things for later builds' sake.
@@ -143,8 +148,9 @@ impl Builds {
         };
         let history = History::open(&parts.root, Arc::clone(&parts.events)).map_err(failed)?;
         let collecting = tokio::sync::Mutex::default();
-        let shelves: Vec<Arc<dyn Shelf>> = vec![Arc::new(cache_mounts.clone())];
         let (sessions, stop, under_way) = (Sessions::default(), CancellationToken::new(), TaskTracker::new());
+        let kept = Arc::new(KeptContexts::open(&parts.root).map_err(failed)?);
+        let shelves: Vec<Arc<dyn Shelf>> = vec![Arc::new(cache_mounts.clone()), Arc::clone(&kept) as Arc<dyn Shelf>];
         let permits = Arc::new(Semaphore::new(permits(std::thread::available_parallelism().map_or(1, NonZero::get))));
         if parts.images.layers().is_unsettled() {
             parts.images.settle_soon();
@@ -155,6 +161,7 @@ impl Builds {
             cache,
             cache_mounts,
             sessions,
+            kept,
             runner,
             history,
             shelves,

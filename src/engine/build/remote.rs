@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::contents::is_archive;
 use super::context::{Context, unpack};
-use super::copy::is_archive;
 use super::fetch;
 use super::progress::BuildFailure;
 use super::source::{Git, GitUrl};

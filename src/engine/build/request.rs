@@ -14,6 +14,8 @@ pub enum BuildContext {
     Tar(Box<dyn AsyncRead + Send + Unpin>),
     /// The API's `remote`: the URL of a Dockerfile, a tar or a git repository.
     Remote(String),
+    /// A folder of the client, by the name its session knows.
+    Client(String),
 }
 
 impl fmt::Debug for BuildContext {
@@ -21,6 +23,7 @@ impl fmt::Debug for BuildContext {
         match self {
             BuildContext::Tar(_) => f.write_str("Tar"),
             BuildContext::Remote(url) => f.debug_tuple("Remote").field(url).finish(),
+            BuildContext::Client(name) => f.debug_tuple("Client").field(name).finish(),
         }
     }
 }
@@ -62,6 +65,10 @@ pub struct BuildRequest {
     pub outputs: Vec<OutputRequest>,
     /// Annotations of the manifests in archives (`annotations`).
     pub annotations: BTreeMap<String, String>,
+    /// Named contexts (`contexts`): what a name in FROM, `COPY --from` or `RUN --mount from=` stands for, before any stage or
+    /// image: `docker-image://NAME`, a git repository, a URL, `local:FOLDER` or `oci-layout://FOLDER[:TAG|@DIGEST]` of the
+    /// client's session.
+    pub contexts: BTreeMap<String, String>,
     /// The client's session (`session`), through which secrets and the like are asked for.
     pub session: Option<String>,
     /// Credentials for base images by registry host (the `X-Registry-Config` header).
@@ -89,6 +96,7 @@ impl BuildRequest {
             allow: Vec::new(),
             outputs: Vec::new(),
             annotations: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             session: None,
             auth: HashMap::new(),
         }

@@ -18,6 +18,7 @@ use super::exchange::{Imports, Specs, Told, bring};
 use super::export::{self, Built, Wants};
 use super::graph::Graph;
 use super::history::Recorder;
+use super::kept::KeptContexts;
 use super::mounts::CacheMounts;
 use super::output::Output;
 use super::plan::{BuildFacts, PlanError, expanded};
@@ -27,6 +28,7 @@ use super::remote;
 use super::request::{BuildContext, BuildRequest};
 use super::run::Runner;
 use super::session::Session;
+use super::source::{Brought, ContextSpecs, client_folder};
 use super::stage::{StageResult, build_stage};
 use super::step::StepTeller;
 use super::teller::Teller;
@@ -76,6 +78,8 @@ pub(super) struct Build {
     /// What RUN may ask for beyond a sandbox.
     pub allow: Vec<String>,
     session: Option<String>,
+    /// What has been brought here of the named contexts.
+    pub brought: Brought,
     /// Where messages go.
     pub teller: Teller,
     /// Its random name.
@@ -91,6 +95,10 @@ pub(super) struct Build {
 impl Build {
     pub(super) fn parts(&self) -> &BuildParts {
         &self.room.parts
+    }
+
+    pub(super) fn kept(&self) -> &Arc<KeptContexts> {
+        &self.room.kept
     }
 
     pub(super) fn images(&self) -> &Images {
@@ -256,9 +264,34 @@ fn definition(
     Ok((text, parsed, ignore))
 }
 
+/// The context's files.
+async fn receive(
+    room: &Arc<Room>,
+    request: &mut BuildRequest,
+    cancel: &CancellationToken,
+) -> Result<Context, BuildFailure> {
+    let root = &room.parts.root;
+    match std::mem::replace(&mut request.context, BuildContext::Client(String::new())) {
+        BuildContext::Tar(reader) => Context::receive(root, reader, cancel).await,
+        BuildContext::Remote(url) => {
+            let argument = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").and_then(Option::as_deref);
+            let keeps_git_dir = argument.is_some_and(|value| matches!(value, "1" | "true"));
+            remote::context(root, &url, &request.dockerfile, keeps_git_dir, cancel).await
+        }
+        BuildContext::Client(name) => {
+            let id = request.session.as_deref().unwrap_or_default();
+            let session = tokio::select! {
+                session = room.sessions.session(id) => session?,
+                () = cancel.cancelled() => return Err(BuildFailure::cancelled()),
+            };
+            client_folder(&session, &room.kept, &name, cancel).await.map(Context::held)
+        }
+    }
+}
+
 async fn solve(
     room: Arc<Room>,
-    request: BuildRequest,
+    mut request: BuildRequest,
     teller: &Teller,
     cancel: CancellationToken,
 ) -> Result<Built, BuildFailure> {
@@ -272,25 +305,19 @@ async fn solve(
     let outputs = request.outputs.iter().map(Output::parse).collect::<Result<Vec<_>, _>>()?;
     let id = random_id()?;
     let receiving = Internal::begin(teller, &id, "context", "[internal] load build context");
-    let context = match request.context {
-        BuildContext::Tar(reader) => Context::receive(&room.parts.root, reader, &cancel).await,
-        BuildContext::Remote(url) => {
-            let keeps_git_dir = request
-                .build_args
-                .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
-                .and_then(Option::as_deref)
-                .is_some_and(|value| matches!(value, "1" | "true"));
-            remote::context(&room.parts.root, &url, &request.dockerfile, keeps_git_dir, &cancel).await
-        }
-    };
+    let context = receive(&room, &mut request, &cancel).await;
     if let Ok(context) = &context {
         receiving.part(format!("transferring context: {}", size(context.bytes)), receiving.started());
     }
     let context = receiving.end(context)?;
     let name = format!("[internal] load build definition from {}", request.dockerfile);
     let reading = Internal::begin(teller, &id, "definition", name);
-    let asked =
-        Asked { platform: request.platform.as_deref(), target: request.target.as_deref(), args: &request.build_args };
+    let asked = Asked {
+        platform: request.platform.as_deref(),
+        target: request.target.as_deref(),
+        args: &request.build_args,
+        contexts: &request.contexts,
+    };
     let read = definition(&context, &request.dockerfile, teller, &reading);
     let decided = read.and_then(|(text, mut parsed, ignore)| {
         let decided = decide(&mut parsed, &text, &ignore, &asked, &room.parts.images);
@@ -341,6 +368,7 @@ async fn solve(
         run: request.run,
         allow: request.allow,
         session: request.session,
+        brought: Brought::default(),
         teller: teller.clone(),
         id,
         outcomes,
@@ -395,6 +423,7 @@ struct Asked<'a> {
     platform: Option<&'a str>,
     target: Option<&'a str>,
     args: &'a BTreeMap<String, Option<String>>,
+    contexts: &'a BTreeMap<String, String>,
 }
 
 /// What is built, before anything is done.
@@ -414,7 +443,8 @@ fn decide(
 ) -> Result<Decided, BuildFailure> {
     let emulators = Emulators::read();
     let platforms = Platforms::of(asked.platform.filter(|it| !it.is_empty()), &emulators)?;
-    let facts = args::facts(parsed, asked.args, asked.target, &platforms).map_err(invalid)?;
+    let mut facts = args::facts(parsed, asked.args, asked.target, &platforms).map_err(invalid)?;
+    facts.contexts = ContextSpecs::parse(asked.contexts).map_err(invalid)?;
     let local = |name: &str| images.find(&expanded(name, &facts.global_args, facts.escape).ok()?).ok();
     let platform_of = |name: &str| local(name).map(|image| base::platform_of(&image.config).to_string());
     let target = platforms.target.to_string();

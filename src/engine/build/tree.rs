@@ -11,10 +11,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::kept::Digests;
 use super::plan::PlanError;
 use crate::dockerfile::glob::{Pattern, clean, has_wildcards};
 use crate::dockerfile::ignore::IgnoreRules;
@@ -23,6 +25,8 @@ use crate::engine::layer::Hashing;
 /// A tree to copy from.
 pub(super) struct Tree {
     root: OwnedFd,
+    /// What is known of its files' contents.
+    digests: Option<Arc<Digests>>,
     /// What has to live as long as the descriptor is used.
     _keeps: Box<dyn Any + Send + Sync>,
 }
@@ -85,7 +89,12 @@ pub(super) enum Owners {
 impl Tree {
     /// The tree below `root`; `keeps` lives as long.
     pub(super) fn new(root: OwnedFd, keeps: impl Any + Send + Sync) -> Self {
-        Self { root, _keeps: Box::new(keeps) }
+        Self { root, digests: None, _keeps: Box::new(keeps) }
+    }
+
+    /// The same tree, of which the contents of these files are known.
+    pub(super) fn knowing(self, digests: Arc<Digests>) -> Self {
+        Self { digests: Some(digests), ..self }
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -292,6 +301,9 @@ impl Tree {
     }
 
     fn digest(&self, path: &Path) -> Result<String, TreeError> {
+        if let Some(known) = self.digests.as_ref().and_then(|digests| digests.get(path)) {
+            return Ok(known.hex());
+        }
         let attempt = || {
             let mut content = Hashing::new(self.open(path)?);
             io::copy(&mut content, &mut io::sink())?;

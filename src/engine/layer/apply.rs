@@ -4,7 +4,7 @@
 //! before mode (a chown clears set-user-ID), mode before extended attributes (a chown clears capabilities), directories'
 //! times last. What stands in the way is removed first, as Docker does; directories are merged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,10 +18,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::LayerError;
 use super::archive::{Archive, Content, Entry, EntryKind, entry_error};
 use super::place::{EntryPath, Tree, failed, is_whiteout, look, open_inside, proc_fd, proc_path, remove, type_of};
 use super::tape::{NoTape, Tape};
+use super::{Digest, Hasher, LayerError};
 use crate::engine::remap::Shift;
 
 /// Marks a file that deletes its namesake in the layers below (image-spec, `layer.md`).
@@ -70,11 +70,20 @@ pub struct ApplyOptions {
     pub shift: Option<Shift>,
     /// Refuses to replace a directory by something else and the reverse (`docker cp`'s `noOverwriteDirNonDir`).
     pub keep_kinds: bool,
+    /// Notes the digest of each file's content as it is written.
+    pub digests: bool,
 }
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { whiteouts: Whiteouts::AsIs, limits: Limits::default(), owner: None, shift: None, keep_kinds: false }
+        Self {
+            whiteouts: Whiteouts::AsIs,
+            limits: Limits::default(),
+            owner: None,
+            shift: None,
+            keep_kinds: false,
+            digests: false,
+        }
     }
 }
 
@@ -98,13 +107,53 @@ pub fn apply_tar(dir: BorrowedFd<'_>, reader: impl Read, options: &ApplyOptions)
     Ok(outcome.applied)
 }
 
+/// As [`apply_tar`]; answers also the digests of the files' contents, as far as they are certain, by their paths.
+///
+/// # Errors
+/// As there.
+pub(crate) fn apply_tar_digesting(
+    dir: BorrowedFd<'_>,
+    reader: impl Read,
+    options: &ApplyOptions,
+) -> Result<(Applied, HashMap<PathBuf, Digest>), LayerError> {
+    let reader = BufReader::with_capacity(256 << 10, reader);
+    let options = ApplyOptions { digests: true, ..*options };
+    let outcome = apply_archive(dir, Archive::new(reader, NoTape), &options, None)?;
+    Ok((outcome.applied, outcome.digests))
+}
+
 /// What unpacking a layer came to.
 pub(super) struct Outcome<R, T> {
     pub applied: Applied,
     /// Directories that no entry named; their metadata is to come from the layers below.
     pub implied: Vec<PathBuf>,
+    /// What [`ApplyOptions::digests`] asked for.
+    pub digests: HashMap<PathBuf, Digest>,
     pub reader: R,
     pub tape: T,
+}
+
+/// The digests of an archive's files.
+#[derive(Default)]
+struct Digests {
+    files: HashMap<Vec<u8>, Digest>,
+    /// Links: what is written below one of them is some other file than its path says.
+    links: HashSet<Vec<u8>>,
+    /// Such a thing was written, so no digest is certain.
+    are_lost: bool,
+}
+
+impl Digests {
+    fn note(&mut self, path: &[u8], digest: Option<Digest>) {
+        if !self.links.is_empty() {
+            let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+            self.are_lost |= ends.into_iter().any(|end| path.get(..end).is_some_and(|part| self.links.contains(part)));
+        }
+        match digest {
+            Some(digest) => drop(self.files.insert(path.to_owned(), digest)),
+            None => drop(self.files.remove(path)),
+        }
+    }
 }
 
 /// Unpacks `archive` to its end. Replaced files that the tape needs are moved to the folder `aside`.
@@ -121,6 +170,7 @@ pub(super) fn apply_archive<R: BufRead, T: Tape>(
         aside,
         kept: HashMap::new(),
         directory_times: BTreeMap::new(),
+        digests: options.digests.then(Digests::default),
         applied: Applied::default(),
     };
     while let Some(entry) = archive.next()? {
@@ -132,7 +182,9 @@ pub(super) fn apply_archive<R: BufRead, T: Tape>(
     let (reader, tape) = archive.into_parts();
     let to_path =
         |bytes: Vec<u8>| PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
-    Ok(Outcome { applied, implied: implied.into_iter().map(to_path).collect(), reader, tape })
+    let digests = applier.digests.take().filter(|digests| !digests.are_lost).map(|digests| digests.files);
+    let digests = digests.into_iter().flatten().map(|(path, digest)| (to_path(path), digest)).collect();
+    Ok(Outcome { applied, implied: implied.into_iter().map(to_path).collect(), digests, reader, tape })
 }
 
 struct Applier<'a> {
@@ -143,6 +195,7 @@ struct Applier<'a> {
     /// Which file (by inode) holds which content of the tape.
     kept: HashMap<u64, u64>,
     directory_times: BTreeMap<Vec<u8>, (i64, u32)>,
+    digests: Option<Digests>,
     applied: Applied,
 }
 
@@ -174,9 +227,22 @@ impl Applier<'_> {
             EntryKind::Symlink => {
                 self.fresh(parent, name, entry, |name| symlinkat(entry.link.as_slice(), parent, name))?;
                 self.tree.forget();
+                if let Some(digests) = &mut self.digests {
+                    digests.note(path.bytes(), None);
+                    digests.links.insert(path.bytes().to_owned());
+                }
                 self.special_metadata(parent, name, entry)
             }
-            EntryKind::Hardlink => self.hardlink(parent, name, entry),
+            EntryKind::Hardlink => {
+                self.hardlink(parent, name, entry)?;
+                if let Some(digests) = &mut self.digests {
+                    let target = EntryPath::parse_target(&entry.name, &entry.link)?;
+                    let digest = digests.files.get(target.bytes()).copied();
+                    digests.note(target.bytes(), digest);
+                    digests.note(path.bytes(), digest);
+                }
+                Ok(())
+            }
             EntryKind::Fifo => self.node(parent, name, entry, FileType::Fifo, 0),
             EntryKind::Char(major, minor) => {
                 self.node(parent, name, entry, FileType::CharacterDevice, makedev(*major, *minor))
@@ -254,10 +320,24 @@ impl Applier<'_> {
                     self.kept.insert(stat.st_ino, ordinal);
                 }
                 let mut sink = &file;
-                while archive.content(Content::Kept, |chunk| io::Write::write_all(&mut sink, chunk).map_err(told))? {}
+                let mut hasher = self.digests.is_some().then(Hasher::default);
+                while archive.content(Content::Kept, |chunk| {
+                    hasher.iter_mut().for_each(|hasher| hasher.update(chunk));
+                    io::Write::write_all(&mut sink, chunk).map_err(told)
+                })? {}
+                if let Some(digests) = &mut self.digests {
+                    digests.note(path.bytes(), hasher.map(Hasher::finish));
+                }
             }
-            None => {}
+            None => {
+                if let Some(digests) = &mut self.digests {
+                    digests.note(path.bytes(), Some(Digest::of(b"")));
+                }
+            }
             Some(segments) => {
+                if let Some(digests) = &mut self.digests {
+                    digests.note(path.bytes(), None);
+                }
                 for (offset, length) in segments {
                     sparse_segment(archive, &file, *offset, *length, told)?;
                 }

@@ -264,11 +264,40 @@ fn cut_or_damaged_archives_are_told() {
     let mut damaged = whole.clone();
     damaged[0] = b'b';
     for (bytes, words) in
-        [(&whole[..600], "ends in the middle"), (&whole[..100], "ends in the middle"), (&damaged[..], "checksum")]
+        [(&whole[..514], "ends in the middle"), (&whole[..100], "ends in the middle"), (&damaged[..], "checksum")]
     {
         let dir = fs::File::open(yard.root()).unwrap();
         let error = apply_tar(dir.as_fd(), bytes, &ApplyOptions::default()).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn contents_are_digested_as_they_are_written() {
+    let digests = |archive: Vec<u8>| {
+        let yard = Yard::new();
+        let dir = fs::File::open(yard.root()).unwrap();
+        let archive = [archive, vec![0; 1024]].concat();
+        super::apply_tar_digesting(dir.as_fd(), archive.as_slice(), &ApplyOptions::default()).unwrap().1
+    };
+    let plain = [file("a", "old"), file("a", "12345"), file("e", ""), link(kind::HARDLINK, "h", "a")].concat();
+    let found = digests([plain.clone(), link(kind::SYMLINK, "l", "a")].concat());
+    let expected = [("a", "12345"), ("e", ""), ("h", "12345")];
+    let expected: std::collections::HashMap<std::path::PathBuf, Digest> =
+        expected.iter().map(|(path, text)| ((*path).into(), Digest::of(text.as_bytes()))).collect();
+    assert_eq!(found, expected);
+    // What is written through a link is some other file: then nothing is certain.
+    let through = [plain, link(kind::SYMLINK, "l", "."), file("l/a", "other")].concat();
+    assert!(digests(through).is_empty());
+}
+
+#[test]
+fn an_archive_may_end_right_behind_its_last_content() {
+    for end in [517, 600] {
+        let yard = Yard::new();
+        let dir = fs::File::open(yard.root()).unwrap();
+        let applied = apply_tar(dir.as_fd(), &file("a", "12345")[..end], &ApplyOptions::default()).unwrap();
+        assert_eq!((applied.entries, applied.bytes), (1, 5));
     }
 }
 

@@ -326,7 +326,14 @@ impl<R: BufRead, T: Tape> Archive<R, T> {
     fn skip_rest(&mut self) -> Result<(), LayerError> {
         while self.content(Content::Taped, |_| Ok(()))? {}
         self.remaining = std::mem::take(&mut self.padding);
-        while self.content(Content::Taped, |_| Ok(()))? {}
+        while self.remaining > 0 {
+            // `docker build -f -` ends its archive right behind the last content: Go's own reader does not mind.
+            if self.reader.fill_buf().map_err(source)?.is_empty() {
+                self.remaining = 0;
+                break;
+            }
+            self.content(Content::Taped, |_| Ok(()))?;
+        }
         Ok(())
     }
 

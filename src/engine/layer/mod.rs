@@ -22,6 +22,7 @@ mod store;
 mod tape;
 mod write;
 
+pub(crate) use apply::apply_tar_digesting;
 pub use apply::{Applied, ApplyOptions, Limits, Whiteouts, apply_tar};
 pub use changes::changes;
 pub(crate) use compression::inflater;
@@ -33,5 +34,6 @@ pub use overlay::{OverlayStack, VOLATILE, detached_root};
 pub(crate) use pipe::{ChunkReader, ChunkSender, chunks, inflate};
 pub(crate) use place::open_in_root;
 pub use record::{Blob, Layer};
+pub(crate) use share::tree as share_tree;
 pub use store::{Durability, LayerHold, Layers, Unpacked};
 pub use write::{WriteOptions, write_tar};

@@ -12,7 +12,7 @@ use xattr::FileExt;
 use super::LayerError;
 
 /// Fills the folder `to` with what is in `from`, except for the names `without` at its top.
-pub(super) fn tree(from: &Path, to: &Path, without: &[&str]) -> Result<(), LayerError> {
+pub(crate) fn tree(from: &Path, to: &Path, without: &[&str]) -> Result<(), LayerError> {
     let told = |path: &Path| {
         let path = path.to_owned();
         move |source| LayerError::io("share", path, source)

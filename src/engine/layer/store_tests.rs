@@ -140,7 +140,7 @@ fn layers_survive_a_restart_and_go_when_nothing_needs_them() {
 fn a_refused_layer_leaves_nothing() {
     let (folder, _root, layers) = yard();
     let tar = foreign_tar(&[("a", "x")]);
-    let cut = layers.unpack(&tar[..520], Limits::default()).err().unwrap().to_string();
+    let cut = layers.unpack(&tar[..512], Limits::default()).err().unwrap().to_string();
     assert!(cut.contains("ends in the middle"), "{cut}");
     assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(folder.path().join("layers")).unwrap().count(), 0);

@@ -13,6 +13,8 @@ pub(in crate::engine::build) enum EntryKind {
     Regular,
     /// The content of a cache mount.
     CacheMount,
+    /// A context of a client, kept for its next build.
+    Context,
 }
 
 impl EntryKind {
@@ -21,6 +23,7 @@ impl EntryKind {
         match self {
             EntryKind::Regular => BuildCacheTypeEnum::REGULAR,
             EntryKind::CacheMount => BuildCacheTypeEnum::EXEC_CACHEMOUNT,
+            EntryKind::Context => BuildCacheTypeEnum::SOURCE_LOCAL,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::PlanError;
 use super::words::expanded;
 use crate::dockerfile::expand::Escape;
 use crate::dockerfile::{Body, Instruction, PROXY_ARGS};
+use crate::engine::build::source::ContextSpecs;
 
 /// What stays the same for a whole build.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub(in crate::engine::build) struct BuildFacts {
     pub global_args: BTreeMap<String, String>,
     /// SOURCE_DATE_EPOCH: what the build makes is made then, and no file of it is younger.
     pub epoch: Option<Timestamp>,
+    /// What names of the caller's stand for.
+    pub contexts: ContextSpecs,
 }
 
 /// The build argument that makes a build reproducible (reproducible-builds.org).

@@ -12,13 +12,12 @@ use crate::dockerfile::ignore::IgnoreRules;
 use crate::engine::EngineError;
 use crate::engine::build::cache::Key;
 use crate::engine::build::fetch;
-use crate::engine::build::graph::stage_before;
 use crate::engine::build::owner::{Owner, numeric, owner};
 use crate::engine::build::plan::{CopyStep, Source};
 use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::source::Git;
 use crate::engine::build::step::StepTeller;
-use crate::engine::build::tree::{Owners, Tree};
+use crate::engine::build::tree::Owners;
 use crate::engine::layer::{Digest, Durability, detached_root};
 
 impl Work<'_> {
@@ -32,7 +31,10 @@ impl Work<'_> {
             let message = format!("{} failed: {}", step.keyword(), error.message());
             BuildFailure::from(EngineError::new(error.kind(), message))
         };
-        let (tree, owners) = self.source(step).await?;
+        let (tree, owners) = match &step.from {
+            None => (Arc::clone(&self.build.context), Owners::Ignored),
+            Some(from) => self.tree_of(from).await?,
+        };
         let items = self.look(step).await.map_err(&failed)?;
         let permit = self.build.permit().await?;
         let bundle = {
@@ -185,29 +187,6 @@ impl Work<'_> {
             .await?;
         layer.iter().for_each(|layer| self.build.hold(&layer.chain_id));
         Ok(Done { layer, created })
-    }
-
-    /// Where a COPY's files come from, and whether they keep their owners.
-    async fn source(&self, step: &CopyStep) -> Result<(Arc<Tree>, Owners), BuildFailure> {
-        let Some(from) = &step.from else { return Ok((Arc::clone(&self.build.context), Owners::Ignored)) };
-        let layers = match stage_before(&self.build.file, from, self.index) {
-            Some(index) if self.build.has_stage(index) => self.build.result_of(index).await?.layers.clone(),
-            _ => {
-                let image = self
-                    .build
-                    .bases
-                    .image(from, self.build.wanted_platform(None).as_ref(), &self.build.cancel, |_| {})
-                    .await?;
-                image.layers.iter().for_each(|layer| self.build.hold(layer));
-                image.layers
-            }
-        };
-        let place = Place::new(self.build, &layers)?;
-        let tree = spawn(move || {
-            let root = detached_root(&place.stack)?;
-            Ok(Tree::new(root, place))
-        });
-        Ok((Arc::new(tree.await?), Owners::Kept))
     }
 }
 

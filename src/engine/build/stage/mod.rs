@@ -7,6 +7,7 @@ mod cached;
 mod config;
 mod copy;
 mod epoch;
+mod from;
 mod lineage;
 mod place;
 mod run;
@@ -115,21 +116,34 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             }
             Ok((*below).clone())
         }
-        Base::Image(name) => {
-            let wanted = build.wanted_platform(node.platform.as_deref());
-            let image =
-                build.bases.image(name, wanted.as_ref(), &build.cancel, |progress| teller.pull(progress)).await?;
-            if !has_triggers(&image.config) {
-                teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
+        Base::Image(name) => begin_with_image(build, node, name, teller).await,
+        Base::Context(key) => match build.named_files(key).await? {
+            Some(files) => from::begin_with_files(build, node.index, key, &files, teller).await,
+            None => {
+                let name = build.named_image(key).await?.unwrap_or_else(|| key.clone());
+                begin_with_image(build, node, &name, teller).await
             }
-            image.layers.iter().for_each(|layer| build.hold(layer));
-            let base = Some(BaseImage { name: name.clone(), id: image.id });
-            let lineage = Lineage { base, ..Lineage::default() };
-            // The base's own cache is not this image's.
-            let config = ImageConfig { build_cache: None, ..image.config };
-            Ok(StageResult { config, layers: image.layers, lineage })
-        }
+        },
     }
+}
+
+async fn begin_with_image(
+    build: &Arc<Build>,
+    node: &Node,
+    name: &str,
+    teller: &mut StepTeller,
+) -> Result<StageResult, BuildFailure> {
+    let wanted = build.wanted_platform(node.platform.as_deref());
+    let image = build.bases.image(name, wanted.as_ref(), &build.cancel, |progress| teller.pull(progress)).await?;
+    if !has_triggers(&image.config) {
+        teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
+    }
+    image.layers.iter().for_each(|layer| build.hold(layer));
+    let base = Some(BaseImage { name: name.to_owned(), id: image.id });
+    let lineage = Lineage { base, ..Lineage::default() };
+    // The base's own cache is not this image's.
+    let config = ImageConfig { build_cache: None, ..image.config };
+    Ok(StageResult { config, layers: image.layers, lineage })
 }
 
 /// Whether a base brings ONBUILD instructions: the classic text then has no ID before they are carried out.

@@ -7,7 +7,6 @@ use super::cached::Claim;
 use super::place::Place;
 use super::{Done, Work, spawn};
 use crate::engine::build::cache::Key;
-use crate::engine::build::graph::stage_before;
 use crate::engine::build::mounts::{Mounts, Origin, Source, Sources, Targets, Workshop};
 use crate::engine::build::plan::{Mounted, RunMount, RunNetwork, RunStep};
 use crate::engine::build::progress::BuildFailure;
@@ -181,14 +180,11 @@ impl Work<'_> {
         let Some(from) = from else {
             return Ok(Source { tree: Arc::clone(&self.build.context), origin: Origin::Folder });
         };
-        let layers = match stage_before(&self.build.file, from, self.index) {
-            Some(index) if self.build.has_stage(index) => self.build.result_of(index).await?.layers.clone(),
-            _ if from == "scratch" => Vec::new(),
-            _ => {
-                let wanted = self.build.wanted_platform(None);
-                let image = self.build.bases.image(from, wanted.as_ref(), &self.build.cancel, |_| {}).await?;
-                image.layers.iter().for_each(|layer| self.build.hold(layer));
-                image.layers
+        let layers = match self.from(from).await? {
+            super::from::Origin::Layers(layers) => layers,
+            super::from::Origin::Files(files) => {
+                let told = |error: std::io::Error| EngineError::system(format!("open build context {from}: {error}"));
+                return Ok(Source { tree: Arc::new(files.tree().map_err(told)?), origin: Origin::Folder });
             }
         };
         let place = Place::new(self.build, &layers)?;

@@ -12,7 +12,8 @@ use crate::dockerfile::chmod::ModeChange;
 use crate::dockerfile::glob::has_wildcards;
 use crate::dockerfile::ignore::IgnoreRules;
 use crate::engine::EngineError;
-use crate::engine::build::copy::{CopyError, Destination, is_archive};
+use crate::engine::build::contents::is_archive;
+use crate::engine::build::copy::{CopyError, Destination};
 use crate::engine::build::fetch::Download;
 use crate::engine::build::owner::Owner;
 use crate::engine::build::plan::CopyStep;
@@ -205,7 +206,8 @@ fn try_unpack(to: &Destination<'_>, owner: Option<Owner>, mut file: File) -> Res
 }
 
 fn unpack(to: &Destination<'_>, owner: Option<Owner>, file: &File) -> Result<(), EngineError> {
-    let folder = to.folder(&PathBuf::from(to.path)).map_err(|error| EngineError::invalid(error.to_string()))?;
+    let folder =
+        to.resolved().and_then(|path| to.folder(&path)).map_err(|error| EngineError::invalid(error.to_string()))?;
     let folder = rustix::fs::openat(
         &folder,
         ".",
