@@ -34,8 +34,8 @@ const PROGRAMS: [&str; 44] = [
     "xargs", "gzip",
 ];
 
-/// Those that want what is not there yet: RUN --mount=type=bind of the context, --build-context.
-const WAITING: [&str; 5] = ["bind-from-stage", "go-cross", "named-context", "node-npm-cache", "python-wheels"];
+/// Those that want what is not there yet: --build-context.
+const WAITING: [&str; 1] = ["named-context"];
 
 /// The fewest that are to be there.
 const LEAST: usize = 30;
