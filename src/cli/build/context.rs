@@ -256,12 +256,11 @@ fn ignored(folder: &Path, dockerfile: &str) -> anyhow::Result<Ignored> {
     Ok(Ignored { rules, kept: vec![dockerfile.to_owned(), FILE_NAME.to_owned(), own], text })
 }
 
+/// Files that go along though they are not in the folder.
+type Extra = Vec<(PathBuf, Vec<u8>)>;
+
 /// A Dockerfile that is not in the folder goes along under a name of its own, with rules that hide it from COPY.
-fn carried_along(
-    folder: &Path,
-    text: &str,
-    beside: Option<String>,
-) -> anyhow::Result<(String, Ignored, Vec<(PathBuf, Vec<u8>)>)> {
+fn carried_along(folder: &Path, text: &str, beside: Option<String>) -> anyhow::Result<(String, Ignored, Extra)> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

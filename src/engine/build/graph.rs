@@ -153,7 +153,7 @@ fn sources<'a>(
 /// The `from` of a `--mount`, which holds no variables; the rest of it may.
 fn from_of_mount(value: &str) -> Option<String> {
     let fields = value.split(',').filter_map(|field| field.trim_matches('"').split_once('='));
-    fields.filter(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, from)| from.to_owned()).last()
+    fields.rev().find(|(key, _)| key.eq_ignore_ascii_case("from")).map(|(_, from)| from.to_owned())
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Room {
                 && filters.prefix("id", &entry.id)
                 && is_parent("parent")
                 && is_parent("parents")
-                && filters.exact("type", &entry.kind.wire().to_string())
+                && filters.exact("type", entry.kind.wire().as_ref())
                 && filters.pattern("description", &entry.description)
                 && in_use.is_none_or(|wanted| wanted == entry.in_use)
                 && shared.is_none_or(|wanted| wanted == entry.shared)

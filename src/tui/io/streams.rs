@@ -233,6 +233,21 @@ async fn ask(client: &Docker, key: &DetailKey) -> Result<DetailData, Error> {
     }
 }
 
+/// How often the steps of running builds are asked for.
+const BUILDS_EVERY: std::time::Duration = std::time::Duration::from_millis(300);
+
+/// Tells how running builds get on, until it is dropped.
+pub(super) async fn builds(client: Docker, events: UnboundedSender<Event>) {
+    loop {
+        tokio::time::sleep(BUILDS_EVERY).await;
+        if let Ok(listing) = super::refresh_one(&client, super::Refresh::Builds).await
+            && events.send(Event::Listed(listing)).is_err()
+        {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,20 +284,5 @@ mod tests {
         let line = |at| LogLine { at: Some(at), is_stderr: false, text: Bytes::new() };
         let kept: Vec<bool> = [4, 5, 5, 5, 6].into_iter().map(|at| seen.is_new(&line(at))).collect();
         assert_eq!(kept, [false, false, false, true, true]);
-    }
-}
-
-/// How often the steps of running builds are asked for.
-const BUILDS_EVERY: std::time::Duration = std::time::Duration::from_millis(300);
-
-/// Tells how running builds get on, until it is dropped.
-pub(super) async fn builds(client: Docker, events: UnboundedSender<Event>) {
-    loop {
-        tokio::time::sleep(BUILDS_EVERY).await;
-        if let Ok(listing) = super::refresh_one(&client, super::Refresh::Builds).await
-            && events.send(Event::Listed(listing)).is_err()
-        {
-            return;
-        }
     }
 }

@@ -221,7 +221,6 @@ fn types(key: &KeyEvent) -> bool {
 }
 
 /// What a key does to the text.
-
 fn edit_of(key: &KeyEvent) -> Option<Edit> {
     let has = |modifier| key.modifiers.contains(modifier);
     let (is_ctrl, is_alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));

@@ -36,7 +36,8 @@ struct Source {
 enum Place {
     /// In this engine already.
     Here,
-    Registry(FarLayers),
+    /// In a registry.
+    Registry(Box<FarLayers>),
     /// Received from the client; goes with the build.
     Folder(Arc<TempDir>),
 }
@@ -98,7 +99,7 @@ impl Imports {
                     })?;
                     source.take_image(config, read.manifest.layers)?;
                 }
-                source.place = Place::Registry(far);
+                source.place = Place::Registry(Box::new(far));
             }
         }
         self.sources.push(source);
