@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Which rooms each room may name. A room may always name itself.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("api", &["engine"]),
+    ("api", &["buildkit", "engine"]),
     ("buildkit", &["dockerfile"]),
     ("cli", &["buildkit", "client", "dockerfile"]),
     ("client", &["buildkit"]),

@@ -1,4 +1,5 @@
-//! BuildKit's progress messages: what a build tells while it runs, in the words that the engine writes and the client reads.
+//! What engine and clients say to each other about builds: types and their wire form. BuildKit's progress messages are here,
+//! what a [`session`] asks of the client, what a [`listing`] of its context is, caches by name, rows of the history.
 //!
 //! A build asked for with `version=2` answers with records `{"id":"moby.buildkit.trace","aux":"<base64>"}`; inside is a
 //! `StatusResponse` of BuildKit's `control.proto`, in protobuf's wire format. A dozen fields do not pay for a code

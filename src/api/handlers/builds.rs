@@ -12,7 +12,7 @@ use crate::api::call::Call;
 use crate::api::problem::page_not_found;
 use crate::api::query::Query;
 use crate::api::reply::{Json, Reply};
-use crate::engine::build::session_protocol::{ID_HEADER, PROTOCOL};
+use crate::buildkit::session::{ID_HEADER, PROTOCOL};
 use crate::engine::build::{BuildContext, BuildMessage, BuildRequest, PruneRequest};
 use crate::engine::{EngineError, ErrorKind};
 

@@ -47,9 +47,6 @@ pub use request::{BuildContext, BuildRequest};
 pub use session::{Session, Sessions};
 pub use usage::PruneRequest;
 
-/// What a session's connection is called; the API has no other way to `buildkit`.
-pub use crate::buildkit::session as session_protocol;
-
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
