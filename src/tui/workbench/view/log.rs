@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Look, Places, draw_separator};
 use crate::tui::ansi;
-use crate::tui::text::{self, width as columns};
+use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::workbench::model::{Focus, Workbench};
 use crate::tui::workbench::steps::{Step, StepState};
@@ -47,7 +47,7 @@ fn lines(step: &Step, first: usize, (width, height): (usize, usize), look: Look<
         })
         .collect();
     if lines.is_empty() {
-        lines.extend(parts(step, look));
+        lines.extend(parts(step, width, look));
     }
     if lines.is_empty() {
         lines.push(look.span(nothing_printed(&step.state), Role::Dim).into());
@@ -62,11 +62,10 @@ fn lines(step: &Step, first: usize, (width, height): (usize, usize), look: Look<
     lines
 }
 
-/// The layers of a pull, one a row.
-fn parts(step: &Step, look: Look<'_>) -> Vec<Line<'static>> {
+/// What a step that prints nothing tells of its progress, one a row: the layers of a pull by name and state, others in
+/// their own words.
+fn parts(step: &Step, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
     let rows = step.parts.iter().map(|part| {
-        let name = text::left(&text::clean(&part.id), 14, look.glyphs.ellipsis);
-        let state = text::left(&text::clean(&part.name), 14, look.glyphs.ellipsis);
         let (now, all) = (u64::try_from(part.current).unwrap_or(0), u64::try_from(part.total).unwrap_or(0));
         let amount = match (now, all) {
             (0, 0) => String::new(),
@@ -74,12 +73,16 @@ fn parts(step: &Step, look: Look<'_>) -> Vec<Line<'static>> {
             (now, all) => format!("{} of {}", text::size(now), text::size(all)),
         };
         let role = if part.completed.is_some() { Role::Dim } else { Role::Text };
-        debug_assert!(columns(&name) == 14);
-        Line::from(vec![
-            look.span(name, Role::Info),
-            look.span(format!(" {state} "), role),
-            look.span(amount, Role::Dim),
-        ])
+        let amount = look.span(amount, Role::Dim);
+        let name = text::clean(&part.name);
+        if part.id == part.name {
+            let room = width.saturating_sub(amount.width() + 1);
+            let name = text::cut(&name, room, look.glyphs.ellipsis);
+            return Line::from(vec![look.span(format!("{name} "), role), amount]);
+        }
+        let id = text::left(&text::clean(&part.id), 14, look.glyphs.ellipsis);
+        let state = text::left(&name, 14, look.glyphs.ellipsis);
+        Line::from(vec![look.span(id, Role::Info), look.span(format!(" {state} "), role), amount])
     });
     rows.collect()
 }

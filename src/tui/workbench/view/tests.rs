@@ -5,7 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::{Look, Places, draw};
-use crate::buildkit::{TraceUpdate, Vertex, VertexLog};
+use crate::buildkit::{TraceUpdate, Vertex, VertexLog, VertexStatus};
 use crate::dockerfile::LineRange;
 use crate::tui::glyphs;
 use crate::tui::theme::Theme;
@@ -116,6 +116,20 @@ fn the_offer_of_dockerfiles() {
     bench.enter();
     bench.event(WorkbenchEvent::Found(vec!["/srv/Dockerfile".into(), "/srv/api/Dockerfile".into()]));
     insta::assert_snapshot!(picture(&mut bench, 80, 20));
+}
+
+#[test]
+fn progress_in_words_is_told_once_and_whole() {
+    let mut bench = building();
+    let words = "writing image sha256:0123456789abcdef done";
+    let status = VertexStatus { id: words.into(), name: words.into(), vertex: "1".into(), ..VertexStatus::default() };
+    let layer = VertexStatus { id: "b8e1a1e3".into(), name: "Extracting".into(), current: 512, ..status.clone() };
+    let update = Box::new(TraceUpdate { statuses: vec![status, layer], ..TraceUpdate::default() });
+    bench.event(WorkbenchEvent::Progress { build: 1, update });
+    bench.click_step(0, 4);
+    let shown = picture(&mut bench, 120, 24);
+    assert_eq!(shown.matches(words).count(), 1, "{shown}");
+    assert!(shown.contains("b8e1a1e3       Extracting     512 B"), "{shown}");
 }
 
 #[test]
