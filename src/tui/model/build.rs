@@ -1,7 +1,8 @@
 //! A build as the list shows it. The workbench makes these rows and keeps them current.
 
 use super::table::{Item, Order};
-use crate::buildkit::{BuildEntry, BuildState, BuildStepState};
+pub use crate::buildkit::BuildStepState as StepState;
+use crate::buildkit::{BuildEntry, BuildState};
 use jiff::Timestamp;
 
 /// How a build stands.
@@ -10,17 +11,6 @@ pub enum Outcome {
     Running,
     Succeeded,
     Failed(String),
-    Cancelled,
-}
-
-/// How a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepState {
-    Waiting,
-    Running,
-    Cached,
-    Done,
-    Failed,
     Cancelled,
 }
 
@@ -52,14 +42,7 @@ impl Build {
     pub fn from_engine(entry: BuildEntry, now: Timestamp) -> Self {
         let steps = entry.steps.iter().map(|step| Step {
             name: step.name.clone(),
-            state: match step.state {
-                BuildStepState::Waiting => StepState::Waiting,
-                BuildStepState::Running => StepState::Running,
-                BuildStepState::Cached => StepState::Cached,
-                BuildStepState::Done => StepState::Done,
-                BuildStepState::Failed => StepState::Failed,
-                BuildStepState::Cancelled => StepState::Cancelled,
-            },
+            state: step.state,
             millis: step.millis,
             why: step.why.clone(),
         });
