@@ -4,15 +4,16 @@
 //! which go with it. Wall time on a shared machine is noisy, so every row has minimum, median and 90th percentile of
 //! `BOXYARD_BENCH_RUNS` runs (40 unless set); the budget is the median's. The Docker CLI's rows hold the CLI's own time.
 
+mod beside;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use beside::{BOXYARD, Dockerd, IMAGE, Outcome, Serve, is_installed, milliseconds, quiet, row};
+use boxyard::client::Docker;
 use boxyard::client::models::{ContainerCreateBody, HostConfig};
-use boxyard::client::{Docker, HostImageRequest};
 use boxyard::engine::container::{RemoveContainer, WaitCondition};
 use boxyard::engine::image::HostImage;
 use boxyard::engine::instance::Instance;
@@ -20,12 +21,8 @@ use boxyard::engine::oci::CapSet;
 use boxyard::engine::oci::seccomp::Filter;
 use boxyard::engine::{Engine, EngineOptions};
 
-const BOXYARD: &str = env!("CARGO_BIN_EXE_boxyard");
-const IMAGE: &str = "bench";
 /// How many containers run for the engine's memory and for its lists.
 const CROWD: usize = 50;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -67,24 +64,9 @@ fn run() -> Outcome<()> {
     Ok(())
 }
 
-/// One row: `samples` in milliseconds.
-fn row(name: &str, mut samples: Vec<f64>, budget: Option<f64>) {
-    samples.sort_by(f64::total_cmp);
-    let at = |share: f64| samples.get((samples.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    let verdict = match budget {
-        Some(budget) => format!("{budget:>9.2} {}", if at(0.5) <= budget { "met" } else { "MISSED" }),
-        None => String::new(),
-    };
-    println!("{name:<52} {:>9.2} {:>9.2} {:>9.2}   {verdict}", at(0.0), at(0.5), at(0.9));
-}
-
 fn figure(name: &str, value: f64, unit: &str, budget: f64) {
     let verdict = if value <= budget { "met" } else { "MISSED" };
     println!("{name:<52} {value:>9.2} {unit:<19}   {budget:>9.2} {verdict}");
-}
-
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
 }
 
 /// Loading the default filter, each time into a new thread, whose filter goes with it.
@@ -217,7 +199,7 @@ async fn crowd(serve: &Serve, runs: usize) -> Outcome<()> {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let shims: Vec<f64> =
-        serve.shims().iter().filter_map(|pid| kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).collect();
+        shims(serve).iter().filter_map(|pid| kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")).collect();
     let mean = shims.iter().sum::<f64>() / shims.len().max(1) as f64;
     figure(&format!("shim: PSS, mean of {}", shims.len()), mean / 1024.0, "MiB", 1.5);
     let resident = kilobytes(&format!("/proc/{}/status", serve.child.id()), "VmRSS:").unwrap_or(f64::NAN);
@@ -263,119 +245,10 @@ fn kilobytes(path: &str, name: &str) -> Option<f64> {
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-fn is_installed(program: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
-}
-
-fn quiet(command: &mut Command) -> Outcome<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned().into())
-}
-
-/// `boxyard serve` on roots of its own; ends with this.
-struct Serve {
-    child: Child,
-    run: PathBuf,
-}
-
-impl Serve {
-    fn start(folder: &Path) -> Outcome<Self> {
-        let run = folder.join("run");
-        // in a session of its own, as service managers start it
-        let mut command = Command::new("setsid");
-        command.arg(BOXYARD).env("BOXYARD_ROOT", folder.join("root")).env("BOXYARD_RUN", &run).arg("serve");
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().ok_or("no stderr")?).lines();
-        lines
-            .find(|line| line.as_ref().map_or(true, |line| line.contains("listening on")))
-            .ok_or("it did not start")??;
-        // What it says later is nobody's, but it must not find the pipe closed.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, run })
-    }
-
-    fn url(&self) -> String {
-        format!("unix://{}", self.run.join("engine.sock").display())
-    }
-
-    async fn make_image(&self) -> Outcome<()> {
-        let programs = ["sh", "true", "sleep"].map(str::to_owned).to_vec();
-        let request = HostImageRequest { reference: IMAGE.to_owned(), programs, cmd: vec!["sh".to_owned()] };
-        Docker::connect_with_unix(&self.url())?.image_from_host(&request).await?;
-        Ok(())
-    }
-
-    /// The process IDs of its shims.
-    fn shims(&self) -> Vec<u32> {
-        let bundles = fs::read_dir(self.run.join("containers")).into_iter().flatten().flatten();
-        let identities = bundles.filter_map(|bundle| fs::read_to_string(bundle.path().join("shim.pid")).ok());
-        let pid = |text: String| text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
-        identities.filter_map(pid).collect()
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
-/// Docker's daemon with roots of its own, in our network namespace.
-struct Dockerd {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Dockerd {
-    fn start(folder: &Path) -> Outcome<Option<Self>> {
-        if !is_installed("dockerd") || !is_installed("docker") {
-            return Ok(None);
-        }
-        fs::create_dir_all(folder.join("tree/bin"))?;
-        fs::copy("/bin/busybox", folder.join("tree/bin/true"))?;
-        let socket = folder.join("d.sock");
-        let mut command = Command::new("dockerd");
-        let option = |name: &str, value: &str| format!("--{name}={}", folder.join(value).display());
-        command.arg("-H").arg(format!("unix://{}", socket.display()));
-        command.args([option("data-root", "data"), option("exec-root", "exec"), option("pidfile", "d.pid")]);
-        // A group of its own, so that its containerd ends with it.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let dockerd = Self { child: command.spawn()?, socket };
-        let until = Instant::now() + Duration::from_secs(60);
-        while quiet(Command::new("docker").args(["-H", &dockerd.url(), "version"])).is_err() {
-            if Instant::now() > until {
-                println!("dockerd did not start");
-                return Ok(None);
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let archive = folder.join("tree.tar");
-        let mut builder = tar::Builder::new(fs::File::create(&archive)?);
-        builder.append_dir_all(".", folder.join("tree"))?;
-        builder.finish()?;
-        quiet(Command::new("docker").args(["-H", &dockerd.url(), "import"]).arg(archive).arg(IMAGE))?;
-        Ok(Some(dockerd))
-    }
-
-    fn url(&self) -> String {
-        format!("unix://{}", self.socket.display())
-    }
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        end(&mut self.child);
-    }
-}
-
-fn end(child: &mut Child) {
-    let pid = i32::try_from(child.id()).map(nix::unistd::Pid::from_raw);
-    if let Ok(pid) = pid {
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-    }
-    let _ = child.wait();
+/// The process IDs of an engine's shims.
+fn shims(serve: &Serve) -> Vec<u32> {
+    let bundles = fs::read_dir(serve.run.join("containers")).into_iter().flatten().flatten();
+    let identities = bundles.filter_map(|bundle| fs::read_to_string(bundle.path().join("shim.pid")).ok());
+    let pid = |text: String| text.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
+    identities.filter_map(pid).collect()
 }

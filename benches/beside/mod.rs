@@ -44,15 +44,17 @@ pub fn quiet(command: &mut Command) -> Outcome<()> {
 
 /// `boxyard serve` on roots of its own; ends with this.
 pub struct Serve {
-    child: Child,
-    run: PathBuf,
+    pub child: Child,
+    /// Its run root.
+    pub run: PathBuf,
 }
 
 impl Serve {
     pub fn start(folder: &Path) -> Outcome<Self> {
         let run = folder.join("run");
-        let mut command = Command::new(BOXYARD);
-        command.env("BOXYARD_ROOT", folder.join("root")).env("BOXYARD_RUN", &run).arg("serve");
+        // in a session of its own, as service managers start it
+        let mut command = Command::new("setsid");
+        command.arg(BOXYARD).env("BOXYARD_ROOT", folder.join("root")).env("BOXYARD_RUN", &run).arg("serve");
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("no stderr")?).lines();
         lines
@@ -131,7 +133,7 @@ impl Drop for Dockerd {
     }
 }
 
-pub fn end(child: &mut Child) {
+fn end(child: &mut Child) {
     let pid = i32::try_from(child.id()).map(nix::unistd::Pid::from_raw);
     if let Ok(pid) = pid {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
