@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::graph::{Base, Graph};
 use super::progress::{BuildFailure, BuildMessage};
-use super::solve::Build;
 use super::teller::Teller;
+use super::under_way::Build;
 use crate::buildkit::{Vertex, VertexStatus, VertexWarning};
 use crate::dockerfile::{Parsed, rule};
 use crate::engine::layer::Digest;
@@ -80,7 +80,7 @@ impl Internal {
 /// Tells what is going to be done: every step as one that has not begun.
 pub(super) fn announce(build: &Build, graph: &Graph) {
     for (number, instruction) in build.file.preamble().iter().enumerate() {
-        let text = format!("Step {}/{} : {}\n", number + 1, build.total, instruction.text);
+        let text = format!("Step {}/{} : {}\n", number + 1, build.numbering.total, instruction.text);
         build.teller.tell_in_order(number, BuildMessage::Text(text));
         build.teller.end_of(number);
     }

@@ -205,6 +205,11 @@ impl Run {
 }
 
 impl Recorder {
+    /// The build's ID.
+    pub(super) fn id(&self) -> &str {
+        &self.run.id
+    }
+
     /// Takes in a message of the build.
     pub(super) fn note(&self, message: &BuildMessage) {
         let mut note = self.run.note();

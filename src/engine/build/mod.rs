@@ -1,8 +1,8 @@
 //! Builds images from Dockerfiles: stage graph, plan, content-addressed cache, executor, progress.
 //!
-//! A build reads downwards: `solve` receives the context, parses, finds the stages that are needed and runs them side by
-//! side; `stage` carries one out, instruction by instruction; `plan` decides what an instruction means, without doing
-//! anything; `cache` knows whether that was done before; `copy` and `run` do it.
+//! A build reads downwards: `solve` receives the context and runs the stages side by side that `decide` found to be needed;
+//! `stage` carries one out, instruction by instruction; `plan` decides what an instruction means, without doing anything;
+//! `cache` knows whether that was done before; `copy` and `run` do it; `export` makes of the result what was asked for.
 
 mod announce;
 mod args;
@@ -12,6 +12,7 @@ mod changes;
 mod contents;
 mod context;
 mod copy;
+mod decide;
 mod excerpt;
 mod exchange;
 mod export;
@@ -20,6 +21,7 @@ mod graph;
 mod history;
 mod kept;
 mod mounts;
+mod numbering;
 mod output;
 mod owner;
 mod plan;
@@ -37,6 +39,7 @@ mod step;
 mod teller;
 mod tree;
 mod turns;
+mod under_way;
 mod usage;
 
 pub use cache::{Amount, Budget, BudgetError};

@@ -16,7 +16,7 @@ use crate::engine::build::kept::{Held, KeptContexts, Talk};
 use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::remote;
 use crate::engine::build::session::Session;
-use crate::engine::build::solve::Build;
+use crate::engine::build::under_way::Build;
 use crate::engine::{EngineError, ErrorKind};
 
 /// Asks the client for its folder `name`; only what changed since it was asked last comes over.

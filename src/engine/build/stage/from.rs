@@ -15,10 +15,10 @@ use crate::engine::build::copy::Destination;
 use crate::engine::build::graph::stage_before;
 use crate::engine::build::owner::Owner;
 use crate::engine::build::progress::BuildFailure;
-use crate::engine::build::solve::Build;
 use crate::engine::build::source::Files;
 use crate::engine::build::step::StepTeller;
 use crate::engine::build::tree::{Owners, Tree};
+use crate::engine::build::under_way::Build;
 use crate::engine::image::ImageConfig;
 use crate::engine::layer::{ChainId, detached_root};
 

@@ -7,7 +7,7 @@ use crate::dockerfile::Instruction;
 use crate::engine::build::cache::Key;
 use crate::engine::build::cache::{About, BaseImage, Missed};
 use crate::engine::build::plan::EPOCH;
-use crate::engine::build::solve::{Build, one_line};
+use crate::engine::build::under_way::{Build, one_line};
 
 /// What stages on a stage inherit of it.
 #[derive(Debug, Clone, Default)]

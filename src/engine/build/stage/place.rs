@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use crate::engine::EngineError;
 use crate::engine::build::mounts::Targets;
-use crate::engine::build::solve::Build;
 use crate::engine::build::tree::Tree;
+use crate::engine::build::under_way::Build;
 use crate::engine::layer::{ChainId, Durability, Layer, OverlayStack, detached_root};
 
 /// A root to write to: the stage's layers, and a fresh upper directory in a temp folder.

@@ -1,0 +1,116 @@
+//! What a Dockerfile and a request come to: read, checked and decided before anything is done.
+
+use super::announce::{Internal, size};
+use super::args;
+use super::base;
+use super::context::Context;
+use super::excerpt::Source;
+use super::exchange::Told;
+use super::graph::Graph;
+use super::plan::{BuildFacts, PlanError, expanded};
+use super::platform::{Emulators, Platforms};
+use super::progress::BuildFailure;
+use super::request::BuildRequest;
+use super::source::ContextSpecs;
+use super::teller::Teller;
+use crate::dockerfile::ignore::IgnoreRules;
+use crate::dockerfile::{Dockerfile, Parsed, Surroundings, parse};
+use crate::engine::EngineError;
+use crate::engine::image::Images;
+
+/// What is built.
+pub(super) struct Decided {
+    /// The parsed Dockerfile.
+    pub file: Dockerfile,
+    /// The platforms it is built on and for.
+    pub platforms: Platforms,
+    /// Arguments and the escape character.
+    pub facts: BuildFacts,
+    /// The stages that are needed.
+    pub graph: Graph,
+    /// Build arguments that the Dockerfile has no use for.
+    pub unused: Vec<String>,
+}
+
+impl Decided {
+    /// Reads the Dockerfile of `context` and what is to be ignored of it, told as a step of its own, and refuses what can't
+    /// be built or what the Dockerfile's own checks forbid.
+    pub(super) fn read(
+        context: &Context,
+        request: &BuildRequest,
+        images: &Images,
+        told: &Told<'_>,
+    ) -> Result<Self, BuildFailure> {
+        let name = format!("[internal] load build definition from {}", request.dockerfile);
+        let reading = Internal::begin(told.teller, told.id, "definition", name);
+        let decided = definition(context, &request.dockerfile, told.teller, &reading).and_then(|mut read| {
+            let decided = decide(&mut read, request, images);
+            reading.warnings(&read.parsed);
+            if let (Err(failure), Some(_)) = (&decided, read.parsed.lint_violation()) {
+                told.teller.blame(read.parsed.warnings().next().map(|found| found.lines), failure);
+            }
+            let (platforms, facts, graph) = decided?;
+            let unused = args::unused(&read.parsed, &request.build_args);
+            Ok(Self { file: read.parsed.file, platforms, facts, graph, unused })
+        });
+        reading.end(decided)
+    }
+}
+
+/// A Dockerfile without syntax errors.
+struct Definition {
+    text: String,
+    parsed: Parsed,
+    ignore: IgnoreRules,
+}
+
+/// Reads the Dockerfile and what is to be ignored.
+fn definition(
+    context: &Context,
+    dockerfile: &str,
+    teller: &Teller,
+    reading: &Internal,
+) -> Result<Definition, BuildFailure> {
+    let text = context.dockerfile(dockerfile)?;
+    reading.part(format!("transferring dockerfile: {}", size(text.len() as u64)), reading.started());
+    teller.read(Source { file: dockerfile.to_owned(), text: text.clone() });
+    let parsed = parse(&text);
+    if let Some(error) = parsed.first_error() {
+        let failure = BuildFailure::from(EngineError::invalid(error.parse_error()));
+        teller.blame(Some(error.lines), &failure);
+        return Err(failure);
+    }
+    let ignore = context.apply_ignore_rules(dockerfile)?;
+    Ok(Definition { text, parsed, ignore })
+}
+
+/// Finds out what is to be built.
+fn decide(
+    read: &mut Definition,
+    request: &BuildRequest,
+    images: &Images,
+) -> Result<(Platforms, BuildFacts, Graph), BuildFailure> {
+    let Definition { text, parsed, ignore } = read;
+    let emulators = Emulators::read();
+    let platforms = Platforms::of(request.platform.as_deref().filter(|it| !it.is_empty()), &emulators)?;
+    let mut facts = args::facts(parsed, &request.build_args, request.target.as_deref(), &platforms).map_err(invalid)?;
+    facts.contexts = ContextSpecs::parse(&request.contexts).map_err(invalid)?;
+    let local = |name: &str| images.find(&expanded(name, &facts.global_args, facts.escape).ok()?).ok();
+    let platform_of = |name: &str| local(name).map(|image| base::platform_of(&image.config).to_string());
+    let target = platforms.target.to_string();
+    let platform_of = Some((target.as_str(), &platform_of as &dyn Fn(&str) -> Option<String>));
+    parsed.look_around(text, &Surroundings { ignore: Some(ignore), platforms: platform_of });
+    if let Some(violation) = parsed.lint_violation() {
+        return Err(EngineError::invalid(violation).into());
+    }
+    let triggers = |name: &str| local(name).and_then(|image| image.config.config.on_build).unwrap_or_default();
+    let graph = Graph::of(&parsed.file, request.target.as_deref(), &facts, &triggers).map_err(invalid)?;
+    for platform in graph.nodes.iter().filter_map(|node| node.platform.as_deref()) {
+        platforms.of_stage(platform, &emulators)?;
+    }
+    Ok((platforms, facts, graph))
+}
+
+fn invalid(error: PlanError) -> BuildFailure {
+    EngineError::invalid(error.message).into()
+}
