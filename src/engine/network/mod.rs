@@ -9,6 +9,7 @@
 //! answered by each container's shim ([`dns`]) from a file that this room rewrites whenever a member comes or goes.
 
 mod claims;
+mod connecting;
 mod create;
 pub mod dns;
 pub mod endpoint;
@@ -17,6 +18,7 @@ pub mod files;
 pub mod ipam;
 mod kernel;
 mod listener;
+mod name_files;
 mod names;
 mod netlink;
 mod networks;

@@ -1,4 +1,4 @@
-//! The room's door: networks, and the containers on them.
+//! The room's door: the networks. Containers join and leave in `connecting`.
 //!
 //! Bridges, rules and the nft table come when the first container of a network starts, and stay until the network is
 //! removed or [`Networks::close`] finds nobody using them; so an engine that only ever built images, or one that was
@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,19 +14,14 @@ use sha2::{Digest, Sha256};
 
 use super::claims::listen;
 use super::create::{self, Facts};
-use super::dns::DnsConfig;
-use super::endpoint::{Endpoint, EndpointRequest};
+use super::endpoint::Endpoint;
 use super::error::NetworkError;
 use super::files::HostResolver;
 use super::ipam::{Home, Subnet};
-use super::kernel::{BridgePlan, FORWARD_DROP, Host, Kernel, LinkPlan, free_interface};
-use super::netlink::BridgePort;
-use super::ports::Protocol;
+use super::kernel::{BridgePlan, FORWARD_DROP, Kernel};
 use super::record::NetworkRecord;
-use super::rules;
-use super::sandbox;
 use super::show;
-use super::state::{State, publications};
+use super::state::State;
 use crate::engine::events::Events;
 use crate::engine::filters::Filters;
 use crate::engine::instance::{DEFAULT_ROOT, Instance};
@@ -45,13 +39,13 @@ pub struct ListNetworks {
 #[derive(Debug)]
 pub struct Networks {
     folder: PathBuf,
-    link_prefix: String,
-    instance: Instance,
+    pub(super) link_prefix: String,
+    pub(super) instance: Instance,
     events: Arc<Events>,
     state: Mutex<State>,
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
     // Removes the links of containers that have ended: each takes the kernel some 15 ms, and nobody waits for it.
-    sweeper: Kernel,
+    pub(super) sweeper: Kernel,
     // Held while a network is made, so that two that are made at once don't choose the same subnet or name.
     creation: tokio::sync::Mutex<()>,
     _root: Arc<StateRoot>,
@@ -288,110 +282,6 @@ impl Networks {
         Ok(docker::NetworkPruneResponse { networks_deleted: Some(removed) })
     }
 
-    /// A fresh network namespace with `lo` up; it lives as long as the descriptor or a process in it.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub async fn new_sandbox(&self) -> Result<OwnedFd, EngineError> {
-        let made = tokio::task::spawn_blocking(sandbox::create).await;
-        let made = made.map_err(|_| NetworkError::Worker { step: "create network namespace" })?;
-        Ok(made.map_err(NetworkError::kernel("create", "network namespace"))?)
-    }
-
-    /// Puts a container on a network: link, address, default route (first network with a gateway wins), published ports,
-    /// names. On host and none it only takes note. All of it, or nothing.
-    ///
-    /// # Errors
-    /// Docker's words for a taken address (403), a taken port (500, with the holder's name), an unknown network (404).
-    pub async fn connect(&self, netns: BorrowedFd<'_>, mut request: EndpointRequest) -> Result<Endpoint, EngineError> {
-        let netns =
-            netns.try_clone_to_owned().map_err(NetworkError::kernel("keep", "the container's network namespace"))?;
-        let netns = Arc::new(netns);
-        if request.interface.is_empty() {
-            let inside = Arc::clone(&netns);
-            let found = tokio::task::spawn_blocking(move || free_interface(inside.as_fd())).await;
-            request.interface = found.unwrap_or(Err(NetworkError::Worker { step: "look into the container" }))?;
-        }
-        self.connect_as(netns, request).await
-    }
-
-    /// Takes a running container off a network; its link is gone afterwards. What is gone already is success.
-    ///
-    /// # Errors
-    /// The kernel refuses; the rest is undone all the same.
-    pub async fn disconnect(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
-        let link = endpoint.host_link.clone();
-        let undone = self.withdraw(endpoint).await;
-        let removed = self.sweeper.submit("disconnect", move |host| host.delete_link(&link)).await;
-        undone?;
-        Ok(removed?)
-    }
-
-    /// Takes a container that has ended off a network: the same as [`disconnect`](Self::disconnect), without waiting for
-    /// its link to go.
-    ///
-    /// # Errors
-    /// The kernel refuses; the rest is undone all the same.
-    pub async fn release(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
-        let link = endpoint.host_link.clone();
-        // It is on its way; one that could not be removed is swept at the next start.
-        drop(self.sweeper.submit("release", move |host| host.delete_link(&link)));
-        self.withdraw(endpoint).await
-    }
-
-    /// Takes back an endpoint's address, ports and names, everything but its link.
-    async fn withdraw(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
-        let work = {
-            let mut state = self.state();
-            if !state.dismiss(&endpoint.id) {
-                return Ok(());
-            }
-            let table = self.instance.nft_table();
-            let fewer = rules::unpublish(&table, &publications(endpoint));
-            let whole = state.table(&table);
-            let datagram_ports = datagram_ports(endpoint);
-            self.kernel.submit("disconnect", move |host| {
-                // Where somebody else changed our table, taking the elements out one by one fails: then it is made anew.
-                let unpublished = host.commit(&fewer).or_else(|_| host.commit(&whole));
-                host.forget_flows(&datagram_ports);
-                unpublished
-            })
-        };
-        let undone = work.await;
-        let named = self.write_names(Some(endpoint)).await;
-        self.drop_lone_names(&endpoint.container_id);
-        if let Ok(record) = self.find(&endpoint.network_id) {
-            self.publish("disconnect", &record, Some(&endpoint.container_id));
-        }
-        undone?;
-        named
-    }
-
-    /// Makes a running container's new name resolvable in place of the old one, and returns its endpoints as they are now.
-    ///
-    /// # Errors
-    /// A name table could not be written.
-    pub async fn rename(&self, container_id: &str, name: &str) -> Result<Vec<Endpoint>, EngineError> {
-        let endpoints: Vec<Endpoint> = {
-            let mut state = self.state();
-            let own = state.endpoints.values_mut().filter(|endpoint| endpoint.container_id == container_id);
-            own.map(|endpoint| {
-                name.clone_into(&mut endpoint.container_name);
-                endpoint.clone()
-            })
-            .collect()
-        };
-        for endpoint in &endpoints {
-            self.write_names(Some(endpoint)).await?;
-        }
-        Ok(endpoints)
-    }
-
-    /// The settings of a container's resolver, for its shim; `upstreams` come from [`super::files::upstreams`].
-    pub fn dns_config(&self, container_id: &str, upstreams: Vec<IpAddr>) -> DnsConfig {
-        DnsConfig { names_path: self.names_path(container_id), upstreams }
-    }
-
     /// What keeps networks from working on this host, for `GET /info`: other tables' chains that drop what is forwarded.
     pub async fn warnings(&self) -> Vec<String> {
         let chains = self.kernel.submit("read the host's chains", |host| Ok(host.forward_drops())).await;
@@ -406,76 +296,9 @@ impl Networks {
         bridge.pool.as_ref().map(|pool| pool.gateway.into())
     }
 
-    async fn connect_as(&self, netns: Arc<OwnedFd>, request: EndpointRequest) -> Result<Endpoint, EngineError> {
-        self.choose_again_if_taken(&request.network).await?;
-        let (endpoint, record, work) = {
-            let mut state = self.state();
-            let id = new_id();
-            let host_link = format!("{}v{}", self.link_prefix, id.get(..8).unwrap_or(&id));
-            let endpoint = state.admit(id, host_link, &request, &listen)?;
-            let record = state.find(&endpoint.network_id)?.clone();
-            let work = link_plan(&endpoint, &record, netns)
-                .map(|plan| self.submit_attach(&mut state, &endpoint, &record, plan));
-            (endpoint, record, work)
-        };
-        if let Some(work) = work
-            && let Err(error) = work.await
-        {
-            self.forget(&endpoint);
-            return Err(error.into());
-        }
-        if let Err(error) = self.make_names(&endpoint).await {
-            // The first error is the one to tell; the link goes with the attempt.
-            let _ = self.disconnect(&endpoint).await;
-            return Err(error);
-        }
-        self.publish("connect", &record, Some(&endpoint.container_id));
-        Ok(endpoint)
-    }
-
-    /// Queues the kernel's part of a connection: the bridge and table where they are missing, the link, the ports.
-    fn submit_attach(
-        &self,
-        state: &mut State,
-        endpoint: &Endpoint,
-        record: &NetworkRecord,
-        plan: LinkPlan,
-    ) -> impl Future<Output = Result<(), NetworkError>> + Send + use<> {
-        let table = self.instance.nft_table();
-        let bridge = if state.up.insert(record.id.clone()) { bridge_plan(record) } else { None };
-        // The whole table holds this endpoint's ports already.
-        let batch = match &bridge {
-            Some(_) => state.table(&table),
-            None => rules::publish(&table, &publications(endpoint)),
-        };
-        let whole = state.table(&table);
-        let datagram_ports = datagram_ports(endpoint);
-        self.kernel.submit("connect", move |host: &mut Host| {
-            if let Some(bridge) = &bridge {
-                host.bring_up(bridge)?;
-            }
-            host.attach(&plan)?;
-            host.commit(&batch).or_else(|_| host.commit(&whole)).inspect_err(|_| {
-                // The refusal is what the caller reads; a link that stays is swept at the next start.
-                let _ = host.delete_link(&plan.host_link);
-            })?;
-            host.forget_flows(&datagram_ports);
-            Ok(())
-        })
-    }
-
-    /// Undoes what [`State::admit`] noted for an endpoint the kernel refused. Its network is brought up anew next time.
-    fn forget(&self, endpoint: &Endpoint) {
-        let mut state = self.state();
-        state.dismiss(&endpoint.id);
-        if state.members(&endpoint.network_id).next().is_none() {
-            state.up.remove(&endpoint.network_id);
-        }
-    }
-
     /// Gives a network that is not up and whose subnet was chosen by us another one, where the host has come to use it
     /// since (another engine's bridge, a VPN).
-    async fn choose_again_if_taken(&self, network: &str) -> Result<(), EngineError> {
+    pub(super) async fn choose_again_if_taken(&self, network: &str) -> Result<(), EngineError> {
         let is_settled = |state: &State| -> Result<bool, EngineError> {
             let record = state.find(network)?;
             Ok(state.up.contains(&record.id) || record.pool.as_ref().is_none_or(|pool| pool.chosen))
@@ -549,62 +372,7 @@ impl Networks {
         self.folder.join(format!("{id}.json"))
     }
 
-    fn names_path(&self, container_id: &str) -> PathBuf {
-        self.instance.run().join("containers").join(container_id).join("names.json")
-    }
-
-    /// Rewrites the name tables of everybody whom `changed` concerns: its own container and the other members of its
-    /// network; with `None`, of all. A container that has no folder any more has no use for one.
-    async fn write_names(&self, changed: Option<&Endpoint>) -> Result<(), EngineError> {
-        let files: Vec<_> = {
-            let state = self.state();
-            let mut containers: BTreeSet<&str> = match changed {
-                Some(changed) => {
-                    let resolves = state.networks.get(&changed.network_id).is_some_and(NetworkRecord::resolves_names);
-                    let members = state.members(&changed.network_id).filter(|_| resolves);
-                    members.map(|member| member.container_id.as_str()).collect()
-                }
-                None => state.endpoints.values().map(|endpoint| endpoint.container_id.as_str()).collect(),
-            };
-            containers.extend(changed.map(|changed| changed.container_id.as_str()));
-            let all: Vec<&Endpoint> = state.endpoints.values().collect();
-            containers
-                .into_iter()
-                .map(|id| (self.names_path(id), super::names::table(id, &all, |id| state.networks.get(id))))
-                .collect()
-        };
-        let write = move || files.iter().try_for_each(|(path, table)| super::dns::write_table(path, table));
-        let written = tokio::task::spawn_blocking(write).await;
-        Ok(written.unwrap_or(Err(NetworkError::Worker { step: "write names" }))?)
-    }
-
-    /// Removes a name table's folder where nothing else is in it: a build step's, whose bundle is elsewhere. A container's
-    /// own folder holds more and goes with the container.
-    fn drop_lone_names(&self, container_id: &str) {
-        let table = self.names_path(container_id);
-        let folder = table.parent().unwrap_or(&table);
-        let is_lone = std::fs::read_dir(folder)
-            .is_ok_and(|entries| entries.map_while(Result::ok).all(|entry| entry.path() == table));
-        if is_lone {
-            // That it is gone already, or was filled this moment, is as good.
-            let _ = std::fs::remove_file(&table);
-            let _ = std::fs::remove_dir(folder);
-        }
-    }
-
-    /// Makes the folder for a container's name table, where it is missing, and writes everybody's.
-    async fn make_names(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
-        let path = self.names_path(&endpoint.container_id);
-        let folder = path.parent().unwrap_or(&path);
-        std::fs::create_dir_all(folder).map_err(|source| NetworkError::File {
-            action: "create",
-            path: folder.to_owned(),
-            source,
-        })?;
-        self.write_names(Some(endpoint)).await
-    }
-
-    fn publish(&self, action: &str, record: &NetworkRecord, container: Option<&str>) {
+    pub(super) fn publish(&self, action: &str, record: &NetworkRecord, container: Option<&str>) {
         let mut attributes = vec![("name", record.name.clone()), ("type", record.driver.to_string())];
         attributes.extend(container.map(|id| ("container", id.to_owned())));
         self.events.publish(docker::EventMessageTypeEnum::NETWORK, action, record.id.clone(), attributes);
@@ -614,7 +382,7 @@ impl Networks {
         LinkPattern { prefix: self.link_prefix.clone(), default_bridge: self.instance.default_bridge() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -635,13 +403,7 @@ impl LinkPattern {
     }
 }
 
-/// The host's UDP ports that an endpoint publishes.
-fn datagram_ports(endpoint: &Endpoint) -> BTreeSet<u16> {
-    let udp = endpoint.ports.iter().filter(|port| port.container.protocol == Protocol::Udp);
-    udp.map(|port| port.host_port).collect()
-}
-
-fn bridge_plan(record: &NetworkRecord) -> Option<BridgePlan> {
+pub(super) fn bridge_plan(record: &NetworkRecord) -> Option<BridgePlan> {
     let pool = record.pool.as_ref()?;
     Some(BridgePlan {
         link: record.link.clone()?,
@@ -649,23 +411,6 @@ fn bridge_plan(record: &NetworkRecord) -> Option<BridgePlan> {
         prefix: pool.subnet.prefix(),
         mtu: record.mtu(),
         routed: !record.internal,
-    })
-}
-
-/// The link an endpoint needs; `None` on host and none.
-fn link_plan(endpoint: &Endpoint, record: &NetworkRecord, netns: Arc<OwnedFd>) -> Option<LinkPlan> {
-    let address = endpoint.address.as_ref()?;
-    Some(LinkPlan {
-        bridge: record.link.clone()?,
-        host_link: endpoint.host_link.clone(),
-        interface: endpoint.interface.clone(),
-        netns,
-        mac: address.mac,
-        ip: address.ip,
-        prefix: address.prefix,
-        gateway: address.gateway,
-        mtu: record.mtu(),
-        port: BridgePort { hairpin: !endpoint.ports.is_empty(), isolated: !record.lets_members_talk() },
     })
 }
 
@@ -682,7 +427,7 @@ fn read_all(folder: &std::path::Path) -> Result<Vec<NetworkRecord>, NetworkError
 }
 
 /// 64 random hex digits.
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the kernel has random bytes");
     hex::encode(bytes)

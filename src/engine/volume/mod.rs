@@ -8,12 +8,15 @@
 
 pub(in crate::engine) mod copy;
 mod mode;
+mod mounting;
 pub mod options;
 pub mod plan;
 mod point;
 mod propagation;
 mod record;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod volumes;
 

@@ -1,26 +1,20 @@
-//! The volumes themselves: made, listed, mounted, removed.
+//! The volumes themselves: made, listed, removed. What containers do with them is `mounting`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bollard_stubs::models as docker;
 
-use super::copy;
 use super::options::{self, Device};
-use super::plan::{MountRequest, MountSource, config_error};
-use super::point::MountedPoint;
-use super::propagation;
 use super::record::{ANONYMOUS, VolumeRecord, check_name};
 use super::usage::disk_usage;
 use crate::engine::EngineError;
 use crate::engine::events::Events;
 use crate::engine::filters::Filters;
-use crate::engine::oci::MountPlan;
 use crate::engine::store::{StateRoot, read_record, write_record};
 
 const DATA: &str = "_data";
@@ -41,10 +35,10 @@ pub struct ListVolumes {
 
 /// All volumes of this engine.
 pub struct Volumes {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     root: Arc<StateRoot>,
     folder: PathBuf,
     events: Arc<Events>,
@@ -190,139 +184,12 @@ impl Volumes {
         .await
     }
 
-    /// Makes the volumes that the requests name, and looks at the sources that must be there. At container create.
-    ///
-    /// # Errors
-    /// Docker's words, like `invalid mount config for type "bind": bind source path does not exist: /x` (400).
-    pub async fn realise(
-        &self,
-        container_id: &str,
-        requests: Vec<MountRequest>,
-    ) -> Result<Vec<MountedPoint>, EngineError> {
-        let container = container_id.to_owned();
-        self.blocking(move |inner| requests.into_iter().map(|request| inner.realise(&container, request)).collect())
-            .await
-    }
-
-    /// Copies the image's content at the target into each volume that is empty and wants it. `image_root` is the
-    /// image's file system as a directory (see `layer::detached_root`). At container create, before the first start.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub async fn copy_up(&self, points: &[MountedPoint], image_root: OwnedFd) -> Result<(), EngineError> {
-        let points: Vec<MountedPoint> = points.iter().filter(|point| wants_copy(point)).cloned().collect();
-        if points.is_empty() {
-            return Ok(());
-        }
-        self.blocking(move |inner| {
-            for point in points {
-                let name = point.volume.clone().unwrap_or_default();
-                // Another folder, a share or memory is mounted at start only, and what is on it is not ours to fill.
-                if !matches!(inner.device(&name)?, Device::None) {
-                    continue;
-                }
-                let data = inner.data(&name);
-                let folder = File::open(&data).map_err(|error| disk("open", &data, error))?;
-                copy::copy_up(image_root.as_fd(), &point.request.target, folder.as_fd())
-                    .map_err(|error| EngineError::system(error.to_string()).because(error))?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Makes the points ready at container start, and says what the runtime is to mount: volumes with a device are
-    /// mounted, missing sources of `-v` are made. The answer has the order of `points`.
-    ///
-    /// # Errors
-    /// Docker's words where a source is missing or a device can't be mounted; then nothing stays mounted.
-    pub async fn mount(&self, container_id: &str, points: &[MountedPoint]) -> Result<Vec<MountPlan>, EngineError> {
-        let (container, points) = (container_id.to_owned(), points.to_vec());
-        self.blocking(move |inner| {
-            let outcome: Result<Vec<MountPlan>, EngineError> =
-                points.iter().map(|point| inner.mount(&container, point)).collect();
-            if outcome.is_err() {
-                inner.unmount(&container, &points);
-            }
-            outcome
-        })
-        .await
-    }
-
-    /// Takes note that a container runs on with these points, after a start of the engine.
-    pub fn adopt(&self, container_id: &str, points: &[MountedPoint]) {
-        for name in points.iter().filter_map(|point| point.volume.as_deref()) {
-            if matches!(self.inner.device(name), Ok(Device::FileSystem { .. })) {
-                self.inner.devices().entry(name.to_owned()).or_default().insert(container_id.to_owned());
-            }
-        }
-    }
-
-    /// Gives up what [`mount`](Self::mount) did for a container, when it has ended.
-    pub async fn unmount(&self, container_id: &str, points: &[MountedPoint]) {
-        let (container, points) = (container_id.to_owned(), points.to_vec());
-        let done = self.blocking(move |inner| {
-            inner.unmount(&container, &points);
-            Ok(())
-        });
-        if let Err(error) = done.await {
-            tracing::warn!(%error, "volumes stay mounted");
-        }
-    }
-
-    /// Removes a container's anonymous volumes that nobody else uses, when it is removed with its volumes; call it once
-    /// the container is no user of them any more.
-    pub async fn release(&self, points: &[MountedPoint]) {
-        let names: Vec<String> =
-            points.iter().filter(|point| point.anonymous).filter_map(|point| point.volume.clone()).collect();
-        for name in names {
-            // Another container took it over by --volumes-from: it stays, and that is no failure.
-            if let Err(error) = self.remove(&name, true).await {
-                tracing::debug!(%error, "an anonymous volume stays");
-            }
-        }
-    }
-
-    /// Lets a container's anonymous volumes outlive it, as removal without its volumes wants; call it while the container
-    /// is still there.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub async fn set_free(&self, points: &[MountedPoint]) -> Result<(), EngineError> {
-        let names: Vec<String> =
-            points.iter().filter(|point| point.anonymous).filter_map(|point| point.volume.clone()).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        self.blocking(move |inner| names.iter().try_for_each(|name| inner.set_free(name))).await
-    }
-
-    /// Removes the anonymous volumes of containers that are not there: an engine was killed when it had made a container's
-    /// volumes and not the container, or had removed a container and not yet its volumes. `is_there` answers for an ID.
-    ///
-    /// # Errors
-    /// The volumes' worker broke down; what can't be removed is told in the log.
-    pub async fn remove_orphans(&self, is_there: impl Fn(&str) -> bool + Send + 'static) -> Result<(), EngineError> {
-        self.blocking(move |inner| {
-            let of_nobody = |record: &&VolumeRecord| record.made_for.as_deref().is_some_and(|id| !is_there(id));
-            let orphans: Vec<String> =
-                inner.records().values().filter(of_nobody).map(|record| record.name.clone()).collect();
-            for name in orphans {
-                if let Err(error) = inner.remove(&name) {
-                    tracing::debug!(%error, "an anonymous volume stays");
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
     /// The folder with a volume's content.
     pub fn data(&self, name: &str) -> PathBuf {
         self.inner.data(name)
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
@@ -333,11 +200,11 @@ impl Volumes {
 }
 
 impl Inner {
-    fn records(&self) -> MutexGuard<'_, BTreeMap<String, VolumeRecord>> {
+    pub(super) fn records(&self) -> MutexGuard<'_, BTreeMap<String, VolumeRecord>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn devices(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
+    pub(super) fn devices(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -346,11 +213,11 @@ impl Inner {
         self.records().get(name).cloned().ok_or_else(missing)
     }
 
-    fn data(&self, name: &str) -> PathBuf {
+    pub(super) fn data(&self, name: &str) -> PathBuf {
         self.folder.join(name).join(DATA)
     }
 
-    fn device(&self, name: &str) -> Result<Device, EngineError> {
+    pub(super) fn device(&self, name: &str) -> Result<Device, EngineError> {
         let record = self.find(name)?;
         options::read(&record.options).map_err(|reason| EngineError::invalid(format!("create {name}: {reason}")))
     }
@@ -375,7 +242,7 @@ impl Inner {
     }
 
     /// The volume of that name, made where it is missing.
-    fn ensure(
+    pub(super) fn ensure(
         &self,
         name: Option<String>,
         driver: &str,
@@ -422,7 +289,8 @@ impl Inner {
         Ok(record.clone())
     }
 
-    fn set_free(&self, name: &str) -> Result<(), EngineError> {
+    /// Lets an anonymous volume outlive the container it was made for.
+    pub(super) fn set_free(&self, name: &str) -> Result<(), EngineError> {
         let Ok(mut record) = self.find(name) else { return Ok(()) };
         record.made_for = None;
         write_record(&self.folder.join(name).join(RECORD), &record)
@@ -432,7 +300,7 @@ impl Inner {
     }
 
     /// Removes a volume; the answer is how many bytes that freed.
-    fn remove(&self, name: &str) -> Result<u64, EngineError> {
+    pub(super) fn remove(&self, name: &str) -> Result<u64, EngineError> {
         self.find(name)?;
         let users = self.users_of(name);
         if !users.is_empty() {
@@ -450,150 +318,13 @@ impl Inner {
         Ok(bytes)
     }
 
-    fn realise(&self, container: &str, request: MountRequest) -> Result<MountedPoint, EngineError> {
-        let plain = |request, source| MountedPoint { request, volume: None, anonymous: false, source };
-        match request.source.clone() {
-            MountSource::Tmpfs { .. } => Ok(plain(request, None)),
-            MountSource::Bind { path, create, .. } => {
-                if !create && !Path::new(&path).exists() {
-                    return Err(missing_source(&path));
-                }
-                Ok(plain(request, Some(PathBuf::from(path))))
-            }
-            MountSource::Volume { name, driver, options, labels, .. } => {
-                let anonymous = name.is_none();
-                let made_for = anonymous.then(|| container.to_owned());
-                let record = self.ensure(name, &driver, options, labels, made_for)?;
-                let source = self.data(&record.name);
-                Ok(MountedPoint { request, volume: Some(record.name), anonymous, source: Some(source) })
-            }
-        }
-    }
-
-    fn mount(&self, container: &str, point: &MountedPoint) -> Result<MountPlan, EngineError> {
-        let mut plan_of = point.clone();
-        match (&point.request.source, &point.volume) {
-            (MountSource::Bind { path, create, .. }, _) if !Path::new(path).exists() => {
-                if !create {
-                    return Err(missing_source(path));
-                }
-                let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-                made.map_err(|error| disk("create", Path::new(path), error))?;
-            }
-            (MountSource::Volume { .. }, Some(name)) => {
-                let device = self.device(name)?;
-                if let Device::Folder(folder) = &device {
-                    if !folder.exists() {
-                        return Err(self.mount_error(name, &device, "no such file or directory"));
-                    }
-                    plan_of.source = Some(folder.clone());
-                } else {
-                    self.attach(name, &device, container)?;
-                }
-                let access = if point.request.read_only { "false" } else { "true" };
-                self.publish(
-                    "mount",
-                    name,
-                    [
-                        ("container", container.to_owned()),
-                        ("destination", point.request.target.clone()),
-                        ("read/write", access.to_owned()),
-                        ("propagation", String::new()),
-                    ],
-                );
-            }
-            _ => {}
-        }
-        if let MountSource::Bind { path, propagation, .. } = &point.request.source {
-            may_propagate(path, propagation)?;
-        }
-        Ok(plan_of.plan())
-    }
-
-    /// Mounts a volume's device for its first user.
-    fn attach(&self, name: &str, device: &Device, container: &str) -> Result<(), EngineError> {
-        let Device::FileSystem { kind, device: from, flags, data } = device else { return Ok(()) };
-        let place = self.data(name);
-        let mut devices = self.devices();
-        if !is_mount_point(&place) {
-            let text = std::ffi::CString::new(data.as_str())
-                .map_err(|_| EngineError::invalid(format!("create {name}: invalid option: \"o\"")))?;
-            rustix::mount::mount(from.as_str(), &place, kind.as_str(), *flags, Some(text.as_c_str()))
-                .map_err(|errno| self.mount_error(name, device, &io::Error::from(errno).to_string()))?;
-        }
-        devices.entry(name.to_owned()).or_default().insert(container.to_owned());
-        Ok(())
-    }
-
-    fn unmount(&self, container: &str, points: &[MountedPoint]) {
-        for name in points.iter().filter_map(|point| point.volume.as_deref()) {
-            let mut devices = self.devices();
-            let is_last = devices.get_mut(name).is_some_and(|users| users.remove(container) && users.is_empty());
-            if is_last {
-                devices.remove(name);
-                self.detach(name);
-            }
-            drop(devices);
-            self.publish("unmount", name, [("container", container.to_owned())]);
-        }
-    }
-
-    /// Unmounts what is mounted on a volume's folder, if anything is.
-    fn detach(&self, name: &str) {
-        let place = self.data(name);
-        if is_mount_point(&place)
-            && let Err(errno) = rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH)
-        {
-            tracing::warn!(volume = name, %errno, "the volume's device stays mounted");
-        }
-    }
-
-    fn mount_error(&self, name: &str, device: &Device, reason: &str) -> EngineError {
-        let (from, data) = match device {
-            Device::FileSystem { device, data, .. } => (device.clone(), data.clone()),
-            Device::Folder(folder) => (folder.display().to_string(), "bind".to_owned()),
-            Device::None => Default::default(),
-        };
-        let place = self.data(name);
-        EngineError::system(format!(
-            "error while mounting volume '{0}': failed to mount local volume: mount {from}:{0}, data: {data}: {reason}",
-            place.display()
-        ))
-    }
-
-    fn publish<'a>(&self, action: &str, name: &str, more: impl IntoIterator<Item = (&'a str, String)>) {
+    pub(super) fn publish<'a>(&self, action: &str, name: &str, more: impl IntoIterator<Item = (&'a str, String)>) {
         let attributes = [("driver", "local".to_owned())].into_iter().chain(more);
         self.events.publish(docker::EventMessageTypeEnum::VOLUME, action, name, attributes);
     }
 }
 
-fn wants_copy(point: &MountedPoint) -> bool {
-    let wants = matches!(&point.request.source, MountSource::Volume { copy: true, subpath: None, .. });
-    wants && point.volume.is_some()
-}
-
-/// Refuses a propagation that the source's mount does not allow.
-fn may_propagate(path: &str, word: &str) -> Result<(), EngineError> {
-    if matches!(word, "" | "private" | "rprivate") {
-        return Ok(());
-    }
-    let refused = |error| disk("look at", Path::new(path), error);
-    let source = fs::canonicalize(path).map_err(refused)?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(refused)?;
-    propagation::check(&mounts, &source, word).map_err(EngineError::invalid)
-}
-
-fn missing_source(path: &str) -> EngineError {
-    EngineError::invalid(config_error("bind", &format!("bind source path does not exist: {path}")))
-}
-
-/// Whether something is mounted on the folder: it is on another device than the folder it is in.
-fn is_mount_point(folder: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    folder.parent().is_some_and(|parent| device(parent) != device(folder))
-}
-
-fn disk(action: &str, path: &Path, error: io::Error) -> EngineError {
+pub(super) fn disk(action: &str, path: &Path, error: io::Error) -> EngineError {
     EngineError::system(format!("{action} {}: {error}", path.display())).because(error)
 }
 
@@ -606,178 +337,4 @@ fn new_name() -> String {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the kernel has random bytes");
     hex::encode(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::volume::plan::MountOrigin;
-
-    struct Used(Vec<&'static str>);
-
-    impl VolumeUsers for Used {
-        fn users_of(&self, name: &str) -> Vec<String> {
-            self.0.iter().filter(|used| **used == name).map(|_| "c1".to_owned()).collect()
-        }
-    }
-
-    fn open(folder: &Path) -> Volumes {
-        let root = Arc::new(StateRoot::open(folder).unwrap());
-        Volumes::open(root, Arc::new(Events::default())).unwrap()
-    }
-
-    fn request(name: &str, options: &[(&str, &str)]) -> docker::VolumeCreateRequest {
-        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        docker::VolumeCreateRequest { name: Some(name.to_owned()), driver_opts: Some(options), ..Default::default() }
-    }
-
-    fn mount_of(name: Option<&str>) -> MountRequest {
-        let source = MountSource::Volume {
-            name: name.map(str::to_owned),
-            driver: String::new(),
-            options: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            copy: true,
-            subpath: None,
-        };
-        MountRequest {
-            target: "/data".to_owned(),
-            source,
-            read_only: false,
-            mode: String::new(),
-            origin: MountOrigin::Binds,
-        }
-    }
-
-    fn words<T>(outcome: Result<T, EngineError>) -> String {
-        outcome.err().map(|error| error.to_string()).unwrap_or_default()
-    }
-
-    #[tokio::test]
-    async fn volumes_come_stay_and_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(folder.path());
-        let made = volumes.create(request("db", &[])).await.unwrap();
-        fs::write(Path::new(&made.mountpoint).join("file"), "content").unwrap();
-        drop(volumes);
-
-        let volumes = open(folder.path());
-        assert_eq!(volumes.inspect("db").unwrap().created_at, made.created_at);
-        assert_eq!(volumes.create(request("db", &[])).await.unwrap().created_at, made.created_at);
-        volumes.set_users(Arc::new(Used(vec!["db"])));
-        assert_eq!(words(volumes.remove("db", true).await), "remove db: volume is in use - [c1]");
-        assert_eq!(words(volumes.inspect("none")), "get none: no such volume");
-        assert_eq!(words(volumes.remove("none", false).await), "get none: no such volume");
-        volumes.remove("none", true).await.unwrap();
-
-        volumes.create(request("idle", &[])).await.unwrap();
-        volumes.remove("idle", false).await.unwrap();
-        assert!(!folder.path().join("volumes/idle").exists());
-    }
-
-    #[tokio::test]
-    async fn prune_takes_the_unused_anonymous_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(folder.path());
-        volumes.set_users(Arc::new(Used(vec!["used"])));
-        for name in ["used", "idle"] {
-            volumes.create(request(name, &[])).await.unwrap();
-        }
-        let anonymous = volumes.realise("c1", vec![mount_of(None)]).await.unwrap();
-        assert!(anonymous[0].anonymous);
-        let name = anonymous[0].volume.clone().unwrap();
-        assert_eq!(name.len(), 64);
-
-        let pruned = volumes.prune(&Filters::default()).await.unwrap();
-        assert_eq!(pruned.volumes_deleted, Some(vec![name]));
-        let pruned = volumes.prune(&Filters::default().with("all", "1")).await.unwrap();
-        assert_eq!(pruned.volumes_deleted, Some(vec!["idle".to_owned()]));
-    }
-
-    #[tokio::test]
-    async fn a_memory_volume_lives_as_long_as_its_users() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(folder.path());
-        let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")];
-        volumes.create(request("fast", &options)).await.unwrap();
-        let points = volumes.realise("c1", vec![mount_of(Some("fast"))]).await.unwrap();
-        let data = volumes.data("fast");
-
-        volumes.mount("one", &points).await.unwrap();
-        volumes.mount("two", &points).await.unwrap();
-        assert!(is_mount_point(&data));
-        volumes.unmount("one", &points).await;
-        assert!(is_mount_point(&data));
-        volumes.unmount("two", &points).await;
-        assert!(!is_mount_point(&data));
-    }
-
-    #[tokio::test]
-    async fn sources_of_binds_must_be_there_or_are_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(&folder.path().join("root"));
-        let missing = folder.path().join("missing").display().to_string();
-        let bind = |create| MountRequest {
-            source: MountSource::Bind {
-                path: missing.clone(),
-                create,
-                recursive: true,
-                propagation: String::new(),
-                writable_below: false,
-            },
-            ..mount_of(None)
-        };
-        assert_eq!(
-            words(volumes.realise("c1", vec![bind(false)]).await),
-            format!("invalid mount config for type \"bind\": bind source path does not exist: {missing}")
-        );
-        let points = volumes.realise("c1", vec![bind(true)]).await.unwrap();
-        volumes.mount("one", &points).await.unwrap();
-        assert!(Path::new(&missing).is_dir());
-    }
-
-    #[tokio::test]
-    async fn a_new_volume_takes_the_images_content() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(&folder.path().join("root"));
-        let image = folder.path().join("image");
-        fs::create_dir_all(image.join("data")).unwrap();
-        fs::write(image.join("data/seed"), "x").unwrap();
-        let points = volumes.realise("c1", vec![mount_of(Some("db"))]).await.unwrap();
-        volumes.copy_up(&points, File::open(&image).unwrap().into()).await.unwrap();
-        assert!(volumes.data("db").join("seed").exists());
-    }
-
-    #[tokio::test]
-    async fn refusals_are_dockers_words() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(folder.path());
-        let strange = docker::VolumeCreateRequest { driver: Some("x".to_owned()), ..request("db", &[]) };
-        assert_eq!(
-            words(volumes.create(strange).await),
-            "create db: error looking up volume plugin x: plugin \"x\" not found"
-        );
-        assert_eq!(
-            words(volumes.create(request("db", &[("type", "tmpfs")])).await),
-            "create db: missing required option: \"device\""
-        );
-    }
-
-    #[tokio::test]
-    async fn volumes_of_a_container_that_was_never_made_go_at_the_next_opening() {
-        let folder = tempfile::tempdir().unwrap();
-        let volumes = open(folder.path());
-        let point = |answer: Result<Vec<MountedPoint>, EngineError>| answer.unwrap().remove(0);
-        let kept = point(volumes.realise("alive", vec![mount_of(None)]).await);
-        let orphan = point(volumes.realise("never-made", vec![mount_of(None)]).await);
-        let freed = point(volumes.realise("removed", vec![mount_of(None)]).await);
-        let named = point(volumes.realise("never-made", vec![mount_of(Some("db"))]).await);
-        volumes.set_free(std::slice::from_ref(&freed)).await.unwrap();
-        drop(volumes);
-
-        let volumes = open(folder.path());
-        volumes.remove_orphans(|id| id == "alive").await.unwrap();
-        let is_there = |point: &MountedPoint| volumes.inspect(point.volume.as_deref().unwrap()).is_ok();
-        assert_eq!([&kept, &orphan, &freed, &named].map(is_there), [true, false, true, true]);
-    }
 }
