@@ -32,6 +32,8 @@ pub enum Kind {
     Folder,
     /// A symbolic link.
     Link,
+    /// A further name of the file that stands before it in the listing as `target`.
+    HardLink,
 }
 
 /// One entry; what is in a folder stands behind it.
@@ -56,7 +58,7 @@ pub struct Listed {
     pub inode: u64,
     /// Its path, relative to the folder.
     pub path: Vec<u8>,
-    /// Where a link points.
+    /// Where a link points: from where it is, or, of a hard link, from the folder.
     pub target: Vec<u8>,
 }
 
@@ -70,6 +72,7 @@ impl Listed {
             Kind::File => 0_u8,
             Kind::Folder => 1,
             Kind::Link => 2,
+            Kind::HardLink => 3,
         };
         let flags = u8::from(self.is_aside) | u8::from(self.is_fresh) << 1;
         to.write_all(&[kind, flags])?;
@@ -98,6 +101,7 @@ impl Listed {
             0 => Kind::File,
             1 => Kind::Folder,
             2 => Kind::Link,
+            3 => Kind::HardLink,
             _ => return Err(invalid("a kind of file that nobody knows")),
         };
         let mode = u32::from_le_bytes(bytes(from)?) & 0o7777;
@@ -109,7 +113,8 @@ impl Listed {
         let is_sane = |path: &[u8]| {
             !path.is_empty() && path.split(|byte| *byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
         };
-        if !is_sane(&path) || path.contains(&0) || target.contains(&0) {
+        let is_elsewhere = kind == Kind::HardLink && (!is_sane(&target) || flags & 1 != 0);
+        if !is_sane(&path) || is_elsewhere || path.contains(&0) || target.contains(&0) {
             return Err(invalid("a path that leads elsewhere"));
         }
         Ok(Self {
@@ -224,11 +229,12 @@ mod tests {
     #[test]
     fn listings_come_back_as_they_were() {
         let link = Listed { kind: Kind::Link, target: b"../x".to_vec(), is_aside: true, ..file("a/l") };
-        let all = vec![Listed { kind: Kind::Folder, is_fresh: true, ..file("a") }, file("a/f"), link];
+        let again = Listed { kind: Kind::HardLink, target: b"a/f".to_vec(), ..file("a/g") };
+        let all = vec![Listed { kind: Kind::Folder, is_fresh: true, ..file("a") }, file("a/f"), again, link];
         let mut bytes = Vec::new();
         all.iter().for_each(|it| it.write(&mut bytes).unwrap());
-        assert_eq!(read_all(&mut bytes.as_slice(), 3).unwrap(), all);
-        assert!(read_all(&mut bytes.as_slice(), 4).is_err());
+        assert_eq!(read_all(&mut bytes.as_slice(), 4).unwrap(), all);
+        assert!(read_all(&mut bytes.as_slice(), 5).is_err());
         assert_eq!(Wants::from_bytes(&Wants(vec![0, 70_000]).to_bytes()).unwrap(), Wants(vec![0, 70_000]));
         assert!(Wants::from_bytes(&[1, 2]).is_err());
     }
@@ -239,6 +245,9 @@ mod tests {
             let mut bytes = Vec::new();
             file(path).write(&mut bytes).unwrap();
             assert!(Listed::read(&mut bytes.as_slice()).is_err(), "{path:?}");
+            let mut bytes = Vec::new();
+            Listed { kind: Kind::HardLink, target: path.into(), ..file("f") }.write(&mut bytes).unwrap();
+            assert!(Listed::read(&mut bytes.as_slice()).is_err(), "a further name of {path:?}");
         }
     }
 

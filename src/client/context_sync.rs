@@ -1,5 +1,6 @@
 //! A folder as an engine with a build session takes it: listed, and then only what the engine does not have is sent.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -168,7 +169,7 @@ fn scan(folder: &Path, filter: &dyn ContextFilter, now: SystemTime) -> io::Resul
     let top = rustix::fs::open(folder, flags, Mode::empty()).map_err(|errno| naming(folder, &errno.into()))?;
     let fresh_from = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(FRESH).as_secs();
     let fresh_from = i64::try_from(fresh_from).unwrap_or(i64::MAX);
-    let mut scan = Scan { folder, filter, fresh_from, all: Vec::new() };
+    let mut scan = Scan { folder, filter, fresh_from, linked: HashMap::new(), all: Vec::new() };
     scan.walk(&top, Path::new(""))?;
     Ok(scan.all)
 }
@@ -178,6 +179,8 @@ struct Scan<'a> {
     filter: &'a dyn ContextFilter,
     /// Seconds since 1970 from which on a change is fresh.
     fresh_from: i64,
+    /// Files with several names, by device and inode: the first of them.
+    linked: HashMap<(u64, u64), Vec<u8>>,
     all: Vec<Listed>,
 }
 
@@ -211,7 +214,8 @@ impl Scan<'_> {
                     }
                     _ => Vec::new(),
                 };
-                let listed = self.entry(kind, &path, &stat, target);
+                let mut listed = self.entry(kind, &path, &stat, target);
+                self.link(&mut listed, &stat);
                 self.all.push(listed);
             }
             if kind == Kind::Folder && !(is_excluded && self.filter.excludes_all_below(&path)) {
@@ -221,6 +225,17 @@ impl Scan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the entry of a file that was listed already a further name of it.
+    fn link(&mut self, listed: &mut Listed, stat: &Stat) {
+        if listed.kind != Kind::File || listed.is_aside || stat.st_nlink < 2 {
+            return;
+        }
+        match self.linked.get(&(stat.st_dev, stat.st_ino)) {
+            Some(first) => (listed.kind, listed.target) = (Kind::HardLink, first.clone()),
+            None => drop(self.linked.insert((stat.st_dev, stat.st_ino), listed.path.clone())),
+        }
     }
 
     fn entry(&self, kind: Kind, path: &Path, stat: &Stat, target: Vec<u8>) -> Listed {
@@ -276,6 +291,10 @@ mod tests {
             fs::write(at.join(path), path).unwrap();
         }
         symlink("a", at.join("l")).unwrap();
+        for name in ["b", "src/deep/g", "target/a"] {
+            fs::hard_link(at.join("a"), at.join(name)).unwrap();
+        }
+        fs::hard_link(at.join("deploy/Dockerfile"), at.join("z")).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, at.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         let later = SystemTime::now() + Duration::from_secs(60);
         let all = scan(at, &Rules, later).unwrap();
@@ -290,11 +309,22 @@ mod tests {
                 )
             })
             .collect();
-        let expected =
-            ["a File", "deploy/Dockerfile File aside", "l Link", "src Folder", "src/deep Folder", "src/deep/f File"];
+        let expected = [
+            "a File",
+            "b HardLink",
+            "deploy/Dockerfile File aside",
+            "l Link",
+            "src Folder",
+            "src/deep Folder",
+            "src/deep/f File",
+            "src/deep/g HardLink",
+            "z File",
+        ];
         assert_eq!(shown, expected);
+        let targets = [&all[1], &all[7]].map(|it| String::from_utf8_lossy(&it.target).into_owned());
+        assert_eq!(targets, ["a", "a"]);
         assert!(all.iter().all(|it| !it.is_fresh));
-        assert_eq!((all[0].size, all[2].target.as_slice()), (1, &b"a"[..]));
+        assert_eq!((all[0].size, all[3].target.as_slice()), (1, &b"a"[..]));
         assert!(scan(at, &Rules, SystemTime::now()).unwrap().iter().all(|it| it.is_fresh));
         let missing = scan(Path::new("/nowhere/at/all"), &Rules, later).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/at/all"), "{missing}");

@@ -85,7 +85,7 @@ pub fn request(context: Vec<u8>) -> BuildRequest {
 
 /// A build under way; dropping it cancels it.
 pub struct Build {
-    messages: Pin<Box<dyn Stream<Item = BuildMessage> + Send>>,
+    pub messages: Pin<Box<dyn Stream<Item = BuildMessage> + Send>>,
     pub outcome: Outcome,
 }
 

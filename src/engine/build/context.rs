@@ -20,7 +20,7 @@ use super::tree::Tree;
 use crate::dockerfile::glob::clean;
 use crate::dockerfile::ignore::{self, IgnoreRules};
 use crate::engine::EngineError;
-use crate::engine::layer::{Applied, ApplyOptions, LayerError, apply_tar_digesting, inflater};
+use crate::engine::layer::{Applied, ApplyOptions, LayerError, Watched, apply_tar_digesting, inflater};
 use crate::engine::store::StateRoot;
 
 /// A Dockerfile larger than this is none.
@@ -50,9 +50,10 @@ impl Context {
         let folder = root.temp_dir("context").map_err(|error| disk("create a folder for the build context", &error))?;
         let reader = Cancelling::new(reader, cancel);
         let bridge = SyncIoBridge::new(reader);
+        let cancel = cancel.clone();
         let work = tokio::task::spawn_blocking(move || {
             let target = File::open(folder.path()).map_err(|source| LayerError::Source { source })?;
-            let (applied, digests) = unpack(&target, bridge)?;
+            let (applied, digests) = unpack(&target, bridge, &cancel)?;
             let mut context = Self::of_folder(folder);
             (context.bytes, context.digests) = (applied.bytes, Some(Arc::new(digests)));
             Ok::<_, LayerError>(context)
@@ -150,12 +151,16 @@ impl Context {
 
 /// Unpacks a tar stream into a folder, and digests the files on the way. Everything belongs to root: who packed it means
 /// nothing here.
-pub(super) fn unpack(target: &File, reader: impl Read + Send) -> Result<(Applied, Digests), LayerError> {
+pub(super) fn unpack(
+    target: &File,
+    reader: impl Read + Send,
+    cancel: &CancellationToken,
+) -> Result<(Applied, Digests), LayerError> {
     let mut reader = BufReader::with_capacity(64 << 10, reader);
     let options = ApplyOptions { owner: Some((0, 0)), ..ApplyOptions::default() };
     let applied = {
-        let mut inflated = inflater(&mut reader).map_err(|source| LayerError::Source { source })?;
-        apply_tar_digesting(target.as_fd(), &mut inflated, &options)?
+        let inflated = inflater(&mut reader).map_err(|source| LayerError::Source { source })?;
+        apply_tar_digesting(target.as_fd(), Watched::new(inflated, cancel), &options)?
     };
     // What is behind the archive's end has to be read too, or the client is told that the connection broke.
     io::copy(&mut reader, &mut io::sink()).map_err(|source| LayerError::Source { source })?;

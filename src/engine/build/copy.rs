@@ -16,11 +16,13 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 
-use super::contents::{copy_attributes, pour};
+use super::contents::{WORTH_ASKING, copy_attributes, pour};
 use super::owner::Owner;
 use super::tree::{Entry, Match, Tree, TreeError, failed, open_inside};
 use crate::dockerfile::chmod::ModeChange;
+use crate::engine::layer::go_on;
 
 /// Where and as whose.
 pub(super) struct Destination<'a> {
@@ -36,6 +38,8 @@ pub(super) struct Destination<'a> {
     pub upper: Option<&'a Path>,
     /// The folders that were made only because something goes into them.
     pub made: RefCell<Vec<PathBuf>>,
+    /// Ends it between two files, and in the middle of a large one.
+    pub cancel: CancellationToken,
 }
 
 /// Why a copy could not be made.
@@ -67,7 +71,8 @@ impl CopyError {
 impl<'a> Destination<'a> {
     /// `path` below `root`, for files that keep their owners and permissions.
     pub(super) fn new(root: BorrowedFd<'a>, path: &'a str) -> Self {
-        Self { root, path, owner: None, mode: None, upper: None, made: RefCell::default() }
+        let cancel = CancellationToken::new();
+        Self { root, path, owner: None, mode: None, upper: None, made: RefCell::default(), cancel }
     }
 }
 
@@ -196,6 +201,7 @@ impl Destination<'_> {
         let mut folders: Vec<(PathBuf, &Entry)> = Vec::new();
         for entry in found.entries.iter().filter(|entry| !entry.below.as_os_str().is_empty()) {
             let to = target.join(&entry.below);
+            go_on(&self.cancel).map_err(|source| io_failed("copy", &to, source))?;
             match entry.kind() {
                 FileType::Directory => {
                     match self.look(&to)? {
@@ -272,29 +278,37 @@ impl Destination<'_> {
     fn write(&self, path: &Path, entry: &Entry, source: File) -> Result<(), CopyError> {
         let file = self.create(path)?;
         let attempt = || {
-            if !self.clone_into(&source, &file, &entry.stat)? {
-                pour(&source, &file, &entry.stat)?;
-            }
+            self.fill(&file, &source, &entry.stat)?;
             copy_attributes(&source, &file)?;
             self.finish(&file, entry)
         };
         attempt().map_err(|source| io_failed("write", path, source).into())
     }
 
-    /// Lets the new file share its content with `source`, where one file system that can do so holds both. Overlayfs
-    /// would not pass the wish on, so it is made to the file below, in the upper directory.
-    fn clone_into(&self, source: &File, file: &File, stat: &Stat) -> io::Result<bool> {
-        let Some(upper) = self.upper.filter(|_| stat.st_size >= WORTH_SHARING) else { return Ok(false) };
+    /// Gives the new, empty `file` the content of `source`, by the cheapest way there is: shared (`FICLONE`), copied inside
+    /// the kernel, copied through memory.
+    pub(super) fn fill(&self, file: &File, source: &File, stat: &Stat) -> io::Result<()> {
+        let below = if stat.st_size >= WORTH_ASKING as i64 { self.below(file, stat.st_dev)? } else { None };
+        match &below {
+            Some(below) if rustix::fs::ioctl_ficlone(below, source).is_ok() => Ok(()),
+            Some(below) => pour(source, below, stat, &self.cancel),
+            None => pour(source, file, stat, &self.cancel),
+        }
+    }
+
+    /// The new file itself, in the upper directory, where that is on the device of what it is filled from: overlayfs takes
+    /// no such wish from a file that is not its own.
+    fn below(&self, file: &File, device: u64) -> io::Result<Option<File>> {
+        let Some(upper) = self.upper else { return Ok(None) };
         let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let upper = File::open(upper)?;
-        if upper.metadata()?.dev() != stat.st_dev {
-            return Ok(false);
+        if upper.metadata()?.dev() != device {
+            return Ok(None);
         }
-        let Ok(inside) = place.strip_prefix("/") else { return Ok(false) };
+        let Ok(inside) = place.strip_prefix("/") else { return Ok(None) };
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let Ok(below) = rustix::fs::openat2(&upper, inside, flags, Mode::empty(), resolve) else { return Ok(false) };
-        Ok(rustix::fs::ioctl_ficlone(&below, source).is_ok())
+        Ok(rustix::fs::openat2(&upper, inside, flags, Mode::empty(), resolve).map(File::from).ok())
     }
 
     fn link(&self, first: &Path, path: &Path) -> Result<(), CopyError> {
@@ -377,9 +391,6 @@ fn times(stat: &Stat) -> Timestamps {
     let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
     Timestamps { last_access: time, last_modification: time }
 }
-
-/// Smaller files are copied faster than they are shared.
-const WORTH_SHARING: i64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {

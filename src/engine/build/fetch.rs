@@ -181,10 +181,10 @@ impl Destination<'_> {
     /// Writes a download: for its owner only to read, as Docker does, with the time the server gave.
     pub(super) fn write_download(&self, target: &std::path::Path, download: &Download) -> Result<(), CopyError> {
         let mode = self.mode.as_ref().map_or(0o600, |change| change.apply(0o600, false));
-        let mut source = download.file.reopen().map_err(|source| CopyError::io("read", target, source))?;
-        let mut file = self.create(target)?;
-        let mut attempt = || {
-            std::io::copy(&mut source, &mut file)?;
+        let source = download.file.reopen().map_err(|source| CopyError::io("read", target, source))?;
+        let file = self.create(target)?;
+        let attempt = || {
+            self.fill(&file, &source, &rustix::fs::fstat(&source)?)?;
             self.own_file(&file)?;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
             let time = Timespec { tv_sec: download.modified, tv_nsec: 0 };

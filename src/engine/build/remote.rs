@@ -45,9 +45,10 @@ pub(super) async fn context(
         return Ok(Context::with_dockerfile(root, &name, &text).map_err(disk)?);
     }
     let folder = root.temp_dir("context").map_err(disk)?;
+    let cancel = cancel.clone();
     let work = tokio::task::spawn_blocking(move || {
         let target = std::fs::File::open(folder.path()).map_err(|error| EngineError::system(error.to_string()))?;
-        unpack(&target, file)?;
+        unpack(&target, file, &cancel)?;
         Ok::<_, EngineError>(Context::of_folder(folder))
     });
     Ok(work.await.map_err(|error| EngineError::system(error.to_string()))??)

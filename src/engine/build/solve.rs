@@ -68,7 +68,7 @@ async fn solve(
         context.into_tree().map_err(|error| EngineError::system(format!("open the build context: {error}")))?;
 
     let bases = Bases::new(room.parts.images.clone(), request.pull, request.auth.clone());
-    let imports = bring(&room, &bases, &caches.from, request.session.as_deref(), told).await;
+    let imports = bring(&room, &bases, &caches.from, request.session.as_deref(), told, &cancel).await;
     let (senders, outcomes) = outcomes(&graph);
     let build = Arc::new(Build {
         bases,
@@ -76,7 +76,7 @@ async fn solve(
         numbering: Numbering::new(&file, &graph),
         file,
         facts,
-        context: Arc::new(context),
+        context: Arc::new(context.until(&cancel)),
         cancel,
         project: tags.first().map_or_else(|| request.dockerfile.clone(), Reference::familiar_name),
         no_cache: request.no_cache,
@@ -158,6 +158,7 @@ async fn received(
 ) -> Result<Context, BuildFailure> {
     let receiving = Internal::begin(told.teller, told.id, "context", "[internal] load build context");
     let context = receive(room, request, cancel).await;
+    let context = context.map_err(|failure| if cancel.is_cancelled() { BuildFailure::cancelled() } else { failure });
     if let Ok(context) = &context {
         receiving.part(format!("transferring context: {}", size(context.bytes)), receiving.started());
     }

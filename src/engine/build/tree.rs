@@ -4,7 +4,7 @@
 //! of it (`RESOLVE_IN_ROOT`), so a link in the context that points to `/etc/shadow` finds the context's own, or nothing.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -15,18 +15,24 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 
 use super::kept::Digests;
 use super::plan::PlanError;
 use crate::dockerfile::glob::{Pattern, clean, has_wildcards};
 use crate::dockerfile::ignore::IgnoreRules;
-use crate::engine::layer::Hashing;
+use crate::engine::layer::{Hashing, Watched, go_on};
+
+/// How much of a file is read at once.
+const READ: usize = 256 << 10;
 
 /// A tree to copy from.
 pub(super) struct Tree {
     root: OwnedFd,
     /// What is known of its files' contents.
     digests: Option<Arc<Digests>>,
+    /// Ends whoever lists or reads it.
+    cancel: CancellationToken,
     /// What has to live as long as the descriptor is used.
     _keeps: Box<dyn Any + Send + Sync>,
 }
@@ -89,12 +95,17 @@ pub(super) enum Owners {
 impl Tree {
     /// The tree below `root`; `keeps` lives as long.
     pub(super) fn new(root: OwnedFd, keeps: impl Any + Send + Sync) -> Self {
-        Self { root, digests: None, _keeps: Box::new(keeps) }
+        Self { root, digests: None, cancel: CancellationToken::new(), _keeps: Box::new(keeps) }
     }
 
     /// The same tree, of which the contents of these files are known.
     pub(super) fn knowing(self, digests: Arc<Digests>) -> Self {
         Self { digests: Some(digests), ..self }
+    }
+
+    /// The same tree, listed and read only until `cancel` is called.
+    pub(super) fn until(self, cancel: &CancellationToken) -> Self {
+        Self { cancel: cancel.clone(), ..self }
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -169,7 +180,7 @@ impl Tree {
             let stat = rustix::fs::fstat(&top).map_err(failed("stat", &path))?;
             let mut entries = vec![Entry { below: PathBuf::new(), stat, link: None }];
             if is_pattern {
-                walk(&top, Path::new(""), exclude, Some(&include), &mut entries)?;
+                self.walk(&top, Path::new(""), exclude, Some(&include), &mut entries)?;
             } else if !self.line(&path, rest, exclude, &mut entries)? {
                 return Ok(None);
             }
@@ -206,7 +217,7 @@ impl Tree {
             if is_last && kind == FileType::Directory {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY;
                 let folder = open_inside(self.root(), &path, flags).map_err(failed("read", &path))?;
-                walk(&folder, &below, exclude, None, into)?;
+                self.walk(&folder, &below, exclude, None, into)?;
             }
         }
         Ok(true)
@@ -266,26 +277,40 @@ impl Tree {
         if is_folder {
             let folder =
                 open_inside(self.root(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("read", path))?;
-            walk(&folder, Path::new(""), exclude, None, &mut entries)?;
+            self.walk(&folder, Path::new(""), exclude, None, &mut entries)?;
         }
         Ok(entries)
     }
 
-    /// What counts about each file of `found` for the cache: kind, mode, owner and content, not its times.
+    /// What counts about each file of `found` for the cache: kind, mode, owner and content, not its times. A further name of
+    /// a file that was met before tells that one, too, since copies are linked as their sources are.
     pub(super) fn facts(
         &self,
         found: &Match,
         owners: Owners,
         into: &mut BTreeMap<String, String>,
     ) -> Result<(), TreeError> {
+        let mut linked: HashMap<(u64, u64), &Path> = HashMap::new();
         for entry in &found.entries {
+            go_on(&self.cancel).map_err(|source| TreeError::Io {
+                action: "read",
+                path: found.path_of(entry),
+                source,
+            })?;
             let path = found.path_of(entry);
             let owner = match owners {
                 Owners::Ignored => "-".to_owned(),
                 Owners::Kept => format!("{}:{}", entry.stat.st_uid, entry.stat.st_gid),
             };
             let (kind, content) = match entry.kind() {
-                FileType::RegularFile => ("file", self.digest(&path)?),
+                FileType::RegularFile => {
+                    let digest = self.digest(&path)?;
+                    let identity = (entry.stat.st_dev, entry.stat.st_ino);
+                    let first = if entry.stat.st_nlink > 1 { linked.get(&identity) } else { None };
+                    let content = first.map(|first| format!("{digest}={}", first.display()));
+                    linked.entry(identity).or_insert(&entry.below);
+                    ("file", content.unwrap_or(digest))
+                }
                 FileType::Directory => ("directory", "-".to_owned()),
                 FileType::Symlink => {
                     ("link", entry.link.as_ref().map_or_else(String::new, |to| to.display().to_string()))
@@ -300,56 +325,59 @@ impl Tree {
         Ok(())
     }
 
+    /// Adds what is in `folder`, except for what `exclude` leaves out; with `include` only what it matches, and the folders
+    /// that lie in.
+    fn walk(
+        &self,
+        folder: &OwnedFd,
+        below: &Path,
+        exclude: &IgnoreRules,
+        include: Option<&Pattern>,
+        into: &mut Vec<Entry>,
+    ) -> Result<(), TreeError> {
+        for name in names_of(folder).map_err(failed("read", below))? {
+            let path = below.join(&name);
+            go_on(&self.cancel).map_err(|source| TreeError::Io { action: "read", path: path.clone(), source })?;
+            let stat = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat", &path))?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let ignored = !exclude.is_empty() && exclude.ignores(&path.to_string_lossy());
+            if ignored && !(kind == FileType::Directory && exclude.has_exceptions()) {
+                continue;
+            }
+            // Below what is wanted, everything is.
+            let include = include.filter(|pattern| !pattern.matches(&path.to_string_lossy()));
+            let link = match kind {
+                FileType::Symlink => Some(target_of(folder, &name).map_err(failed("read", &path))?),
+                // Sockets are nothing without their process.
+                FileType::Socket => continue,
+                _ => None,
+            };
+            let at = into.len();
+            if kind == FileType::Directory {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let inner = rustix::fs::openat(folder, &name, flags, Mode::empty()).map_err(failed("read", &path))?;
+                self.walk(&inner, &path, exclude, include, into)?;
+            }
+            let is_wanted = !ignored && include.is_none();
+            if is_wanted || into.len() > at {
+                into.insert(at, Entry { below: path, stat, link });
+            }
+        }
+        Ok(())
+    }
+
     fn digest(&self, path: &Path) -> Result<String, TreeError> {
         if let Some(known) = self.digests.as_ref().and_then(|digests| digests.get(path)) {
             return Ok(known.hex());
         }
         let attempt = || {
-            let mut content = Hashing::new(self.open(path)?);
-            io::copy(&mut content, &mut io::sink())?;
+            let mut content = Hashing::new(io::sink());
+            let file = Watched::new(self.open(path)?, &self.cancel);
+            io::copy(&mut io::BufReader::with_capacity(READ, file), &mut content)?;
             Ok(content.finish().0.hex())
         };
         attempt().map_err(|source| TreeError::Io { action: "read", path: path.to_owned(), source })
     }
-}
-
-/// Adds what is in `folder`, except for what `exclude` leaves out; with `include` only what it matches, and the folders
-/// that lie in.
-fn walk(
-    folder: &OwnedFd,
-    below: &Path,
-    exclude: &IgnoreRules,
-    include: Option<&Pattern>,
-    into: &mut Vec<Entry>,
-) -> Result<(), TreeError> {
-    for name in names_of(folder).map_err(failed("read", below))? {
-        let path = below.join(&name);
-        let stat = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat", &path))?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let ignored = !exclude.is_empty() && exclude.ignores(&path.to_string_lossy());
-        if ignored && !(kind == FileType::Directory && exclude.has_exceptions()) {
-            continue;
-        }
-        // Below what is wanted, everything is.
-        let include = include.filter(|pattern| !pattern.matches(&path.to_string_lossy()));
-        let link = match kind {
-            FileType::Symlink => Some(target_of(folder, &name).map_err(failed("read", &path))?),
-            // Sockets are nothing without their process.
-            FileType::Socket => continue,
-            _ => None,
-        };
-        let at = into.len();
-        if kind == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let inner = rustix::fs::openat(folder, &name, flags, Mode::empty()).map_err(failed("read", &path))?;
-            walk(&inner, &path, exclude, include, into)?;
-        }
-        let is_wanted = !ignored && include.is_none();
-        if is_wanted || into.len() > at {
-            into.insert(at, Entry { below: path, stat, link });
-        }
-    }
-    Ok(())
 }
 
 fn target_of(folder: &OwnedFd, name: &Path) -> Result<PathBuf, Errno> {

@@ -10,7 +10,7 @@ use super::push::Push;
 use super::store::blocking;
 use super::stream::Teller;
 use super::{Images, Reference, RegistryAuth};
-use crate::engine::error::EngineError;
+use crate::engine::error::{EngineError, ErrorKind};
 use crate::engine::layer::{ChainId, DiffId, Digest, Layer, LayerError};
 use crate::engine::registry::{Descriptor, Manifest, Registry, media};
 
@@ -90,16 +90,26 @@ impl FarLayers {
     ///
     /// # Errors
     /// The registry's refusal; bytes that are not what they are called; the disk's refusal.
-    pub async fn fetch(&self, blob: &Descriptor, diff: DiffId, parent: Option<ChainId>) -> Result<Layer, EngineError> {
+    pub async fn fetch(
+        &self,
+        blob: &Descriptor,
+        diff: DiffId,
+        parent: Option<ChainId>,
+        cancel: &CancellationToken,
+    ) -> Result<Layer, EngineError> {
         let shared = Arc::clone(&self.images.shared);
         let pull = Pull {
             shared: Arc::clone(&shared),
             registry: self.registry()?,
             teller: Teller::silent(),
             repository: self.reference.name(),
-            stop: CancellationToken::new(),
+            stop: cancel.child_token(),
         };
-        let unpacked = pull.layer(blob.clone(), diff).await;
+        // Cut off here, not later: a layer that is kept has to find its owner.
+        let unpacked = tokio::select! {
+            unpacked = pull.layer(blob.clone(), diff) => unpacked,
+            () = cancel.cancelled() => return Err(EngineError::new(ErrorKind::Unavailable, "it was cancelled")),
+        };
         let unpacked =
             unpacked.map_err(|error| error.about(&self.reference.familiar(), &self.reference.familiar_name()))?;
         let layers = blocking(move || Ok(shared.layers.commit(parent.as_ref(), vec![unpacked])?)).await?;

@@ -20,6 +20,7 @@ mod record;
 mod share;
 mod store;
 mod tape;
+mod watched;
 mod write;
 
 pub(crate) use apply::apply_tar_digesting;
@@ -35,5 +36,6 @@ pub(crate) use pipe::{ChunkReader, ChunkSender, chunks, inflate};
 pub(crate) use place::open_in_root;
 pub use record::{Blob, Layer};
 pub(crate) use share::tree as share_tree;
-pub use store::{Durability, LayerHold, Layers, Unpacked};
+pub use store::{Commit, Durability, LayerHold, Layers, Unpacked};
+pub(crate) use watched::{Watched, go_on};
 pub use write::{WriteOptions, write_tar};

@@ -7,18 +7,21 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use tokio_util::sync::CancellationToken;
 use xattr::FileExt;
 
-use super::LayerError;
+use super::{LayerError, go_on};
 
-/// Fills the folder `to` with what is in `from`, except for the names `without` at its top.
-pub(crate) fn tree(from: &Path, to: &Path, without: &[&str]) -> Result<(), LayerError> {
+/// Fills the folder `to` with what is in `from`, except for the names `without` at its top; fails between two files once
+/// `cancel` is called.
+pub(crate) fn tree(from: &Path, to: &Path, without: &[&str], cancel: &CancellationToken) -> Result<(), LayerError> {
     let told = |path: &Path| {
         let path = path.to_owned();
         move |source| LayerError::io("share", path, source)
     };
     for entry in fs::read_dir(from).map_err(told(from))? {
         let entry = entry.map_err(told(from))?;
+        go_on(cancel).map_err(told(from))?;
         let (name, path) = (entry.file_name(), entry.path());
         if without.iter().any(|left| name == *left) {
             continue;
@@ -26,7 +29,7 @@ pub(crate) fn tree(from: &Path, to: &Path, without: &[&str]) -> Result<(), Layer
         let target = to.join(&name);
         if entry.file_type().map_err(told(&path))?.is_dir() {
             fs::create_dir(&target).map_err(told(&path))?;
-            tree(&path, &target, &[])?;
+            tree(&path, &target, &[], cancel)?;
             like(&path, &target).map_err(told(&path))?;
         } else {
             fs::hard_link(&path, &target).map_err(told(&path))?;
@@ -65,7 +68,7 @@ mod tests {
         fs::write(from.join("layer.json"), "").unwrap();
         std::os::unix::fs::symlink("f", from.join("diff/a/l")).unwrap();
         fs::set_permissions(from.join("diff/a"), fs::Permissions::from_mode(0o1750)).unwrap();
-        tree(&from, &to, &["layer.json"]).unwrap();
+        tree(&from, &to, &["layer.json"], &CancellationToken::new()).unwrap();
         assert!(!to.join("layer.json").exists());
         let inode = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
         assert_eq!(inode(&from.join("diff/a/f")), inode(&to.join("diff/a/f")));
@@ -73,5 +76,10 @@ mod tests {
         let (old, new) = (from.join("diff/a").metadata().unwrap(), to.join("diff/a").metadata().unwrap());
         assert_eq!((old.mode(), old.mtime()), (new.mode(), new.mtime()));
         assert_ne!(old.ino(), new.ino());
+
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let refused = tree(&from, &folder.path().join("other"), &[], &cancel).unwrap_err().to_string();
+        assert!(refused.ends_with("it was cancelled"), "{refused}");
     }
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::store::{StateRoot, Trash, read_record, write_record, write_volatile_record};
 
@@ -24,7 +25,7 @@ use super::digest::Hashing;
 use super::record::{Blob, LayerRecord, TarSource};
 use super::tape::{TapeWriter, replay};
 use super::write::{FORMAT, WriteOptions, pack};
-use super::{ChainId, DiffId, Layer, LayerError, inherit, share};
+use super::{ChainId, DiffId, Layer, LayerError, Watched, inherit, share};
 
 /// All kept layers.
 pub struct Layers {
@@ -54,6 +55,21 @@ pub enum Durability {
     Now,
     /// With the next [`Layers::settle`]: whole for whoever follows a killed engine, gone after a power loss.
     Later,
+}
+
+/// How a directory is made a layer.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// When the disk has to have it.
+    pub durability: Durability,
+    /// Ends the work, which then leaves nothing.
+    pub cancel: CancellationToken,
+}
+
+impl From<Durability> for Commit {
+    fn from(durability: Durability) -> Self {
+        Self { durability, ..Self::default() }
+    }
 }
 
 /// The file in a layer's folder that says that the disk may not have it.
@@ -242,9 +258,9 @@ impl Layers {
         &self,
         parent: Option<&ChainId>,
         tree: PathBuf,
-        durability: Durability,
+        how: impl Into<Commit>,
     ) -> Result<Layer, LayerError> {
-        self.commit_packed(parent, tree, Vec::new(), durability)
+        self.commit_packed(parent, tree, Vec::new(), &how.into())
     }
 
     /// Makes the directory `tree` a layer on nothing, to be put above others by [`Layers::stack`]. The directories
@@ -257,11 +273,11 @@ impl Layers {
         &self,
         tree: PathBuf,
         mut unnamed: Vec<PathBuf>,
-        durability: Durability,
+        how: impl Into<Commit>,
     ) -> Result<Layer, LayerError> {
         // The root itself is the one below, too.
         unnamed.push(PathBuf::new());
-        self.commit_packed(None, tree, unnamed, durability)
+        self.commit_packed(None, tree, unnamed, &how.into())
     }
 
     fn commit_packed(
@@ -269,12 +285,13 @@ impl Layers {
         parent: Option<&ChainId>,
         tree: PathBuf,
         unnamed: Vec<PathBuf>,
-        durability: Durability,
+        how: &Commit,
     ) -> Result<Layer, LayerError> {
         let dir = File::open(&tree).map_err(|source| LayerError::io("open", &tree, source))?;
         let options = WriteOptions { whiteouts: Whiteouts::ToOverlay, unnamed, ..WriteOptions::default() };
         let mut hashing = Hashing::new(io::sink());
-        let size = pack(dir.as_fd(), Path::new(""), &options, &mut hashing)?;
+        let watched = Watched::new(&mut hashing, &how.cancel);
+        let size = pack(dir.as_fd(), Path::new(""), &options, watched)?;
         let (digest, tar_size, _) = hashing.finish();
         let temp = self.temp_dir()?;
         fs::rename(&tree, temp.path().join("diff")).map_err(|source| LayerError::io("move", &tree, source))?;
@@ -288,7 +305,7 @@ impl Layers {
             implied: Vec::new(),
             unnamed: options.unnamed,
         };
-        let mut layers = self.commit_by(parent, vec![unpacked], durability)?;
+        let mut layers = self.commit_by(parent, vec![unpacked], how.durability)?;
         layers.pop().ok_or(LayerError::Missing { chain: ChainId(digest) })
     }
 
@@ -300,15 +317,16 @@ impl Layers {
         &self,
         parent: Option<&ChainId>,
         chain: &ChainId,
-        durability: Durability,
+        how: impl Into<Commit>,
     ) -> Result<Layer, LayerError> {
+        let how = how.into();
         let record = self.shared.index().layers.get(chain).cloned().ok_or(LayerError::Missing { chain: *chain })?;
         let Some(parent) = parent else { return Ok(self.shown(&record)) };
         if let Some(there) = self.get(&ChainId::above(Some(parent), &record.diff_id)) {
             return Ok(there);
         }
         let temp = self.temp_dir()?;
-        share::tree(&self.place_of(chain), temp.path(), &["layer.json", UNSYNCED])?;
+        share::tree(&self.place_of(chain), temp.path(), &["layer.json", UNSYNCED], &how.cancel)?;
         let unpacked = Unpacked {
             diff_id: record.diff_id,
             tar_size: record.tar_size,
@@ -319,7 +337,7 @@ impl Layers {
             implied: record.unnamed.clone(),
             unnamed: record.unnamed,
         };
-        let mut layers = self.commit_by(Some(parent), vec![unpacked], durability)?;
+        let mut layers = self.commit_by(Some(parent), vec![unpacked], how.durability)?;
         layers.pop().ok_or(LayerError::Missing { chain: *chain })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::super::base::Bases;
 use super::super::cache::{Cache, Record};
@@ -72,13 +73,14 @@ impl Export<'_> {
         &self,
         root: &StateRoot,
         spec: &CacheSpec,
+        cancel: &CancellationToken,
     ) -> Result<TempDir, EngineError> {
         let (records, layers) = self.chosen(spec.mode);
         let folder =
             root.temp_dir("cache").map_err(|error| EngineError::system(format!("write the cache: {error}")))?;
-        let (images, tag) = (self.images.clone(), spec.tag.clone());
+        let (images, tag, cancel) = (self.images.clone(), spec.tag.clone(), cancel.clone());
         let work = move || {
-            layout::write(&images, folder.path(), layers, &tag, |placed| Document::new(records, placed))?;
+            layout::write(&images, folder.path(), layers, &tag, &cancel, |placed| Document::new(records, placed))?;
             Ok(folder)
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))?

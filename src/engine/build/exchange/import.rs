@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::super::base::Bases;
 use super::super::cache::Record;
@@ -52,6 +53,8 @@ pub(in crate::engine::build) struct Wanted<'a> {
     pub done: &'a [HistoryEntry],
     /// The layers so far.
     pub layers: &'a [ChainId],
+    /// Ends the search, and a layer that is on its way.
+    pub cancel: &'a CancellationToken,
 }
 
 /// What a cache has for it.
@@ -182,7 +185,8 @@ impl Source {
                 None => None,
                 Some(chain) => match self.layers.get(&chain) {
                     Some(LayerPlace { diff, parent, blob, .. }) => {
-                        let Some(layer) = self.layer(images, (chain, *diff, *parent), blob.as_ref()).await? else {
+                        let Some(layer) = self.layer(wanted, images, (chain, *diff, *parent), blob.as_ref()).await?
+                        else {
                             return Ok(None);
                         };
                         Some(layer)
@@ -202,7 +206,7 @@ impl Source {
             None => None,
             Some((chain, diff, at)) => {
                 let parent = wanted.layers.last().copied();
-                let Some(layer) = self.layer(images, (chain, diff, parent), blobs.get(at)).await? else {
+                let Some(layer) = self.layer(wanted, images, (chain, diff, parent), blobs.get(at)).await? else {
                     return Ok(None);
                 };
                 Some(layer)
@@ -215,6 +219,7 @@ impl Source {
     /// A layer, brought here where it is not; `None` where nobody says where it is, or the one below it is not here.
     async fn layer(
         &self,
+        wanted: &Wanted<'_>,
         images: &Images,
         (chain, diff, parent): (ChainId, DiffId, Option<ChainId>),
         blob: Option<&Descriptor>,
@@ -230,10 +235,11 @@ impl Source {
         }
         let layer = match (&self.place, blob) {
             (Place::Here, _) | (_, None) => return Ok(None),
-            (Place::Registry(far), Some(blob)) => far.fetch(blob, diff, parent).await?,
+            (Place::Registry(far), Some(blob)) => far.fetch(blob, diff, parent, wanted.cancel).await?,
             (Place::Folder(folder), Some(blob)) => {
                 let (images, folder, blob) = (images.clone(), Arc::clone(folder), blob.clone());
-                let work = move || layout::take_layer(&images, folder.path(), &blob, diff, parent);
+                let cancel = wanted.cancel.clone();
+                let work = move || layout::take_layer(&images, folder.path(), &blob, diff, parent, &cancel);
                 tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))??
             }
         };

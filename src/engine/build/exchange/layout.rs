@@ -5,11 +5,12 @@ use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{Document, LayerPlace, MEDIA_TYPE};
 use crate::engine::EngineError;
 use crate::engine::image::Images;
-use crate::engine::layer::{ChainId, DiffId, Digest, Hashing, Layer, inflater};
+use crate::engine::layer::{ChainId, DiffId, Digest, Hashing, Layer, Watched, inflater};
 use crate::engine::registry::{Descriptor, Manifest, media};
 
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -61,10 +62,11 @@ pub(super) fn take_layer(
     blob: &Descriptor,
     diff: DiffId,
     parent: Option<ChainId>,
+    cancel: &CancellationToken,
 ) -> Result<Layer, EngineError> {
     let file = File::open(blob_path(folder, &blob.digest)).map_err(|error| refused("read a cached layer", error))?;
     let inflated = inflater(BufReader::new(file)).map_err(|error| refused("read a cached layer", error))?;
-    images.take_layer(BufReader::new(inflated), diff, parent)
+    images.take_layer(BufReader::new(Watched::new(inflated, cancel)), diff, parent)
 }
 
 /// Makes a layout of layers and the document that names them. Blocking.
@@ -73,13 +75,14 @@ pub(super) fn write(
     folder: &Path,
     layers: Vec<LayerPlace>,
     tag: &str,
+    cancel: &CancellationToken,
     make: impl FnOnce(Vec<LayerPlace>) -> Document,
 ) -> Result<(), EngineError> {
     let told = |error: io::Error| refused("write the cache", error);
     std::fs::create_dir_all(folder.join("blobs/sha256")).map_err(told)?;
     let mut placed = Vec::new();
     for layer in layers {
-        let blob = pack(images, folder, &layer.chain)?;
+        let blob = pack(images, folder, &layer.chain, cancel)?;
         placed.push(LayerPlace { blob: Some(blob), ..layer });
     }
     let blobs: Vec<Descriptor> = placed.iter().filter_map(|layer| layer.blob.clone()).collect();
@@ -102,11 +105,16 @@ fn put(folder: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Descriptor> 
 }
 
 /// Compresses a layer into the layout.
-fn pack(images: &Images, folder: &Path, chain: &ChainId) -> Result<Descriptor, EngineError> {
+fn pack(
+    images: &Images,
+    folder: &Path,
+    chain: &ChainId,
+    cancel: &CancellationToken,
+) -> Result<Descriptor, EngineError> {
     let told = |error: io::Error| refused("write the cache", error);
     let file = tempfile::NamedTempFile::new_in(folder.join("blobs")).map_err(told)?;
     let mut gzip = flate2::write::GzEncoder::new(Hashing::new(file), flate2::Compression::new(4));
-    images.layers().write_layer(chain, &mut gzip)?;
+    images.layers().write_layer(chain, Watched::new(&mut gzip, cancel))?;
     let mut hashing = gzip.finish().map_err(told)?;
     hashing.flush().map_err(told)?;
     let (digest, size, file) = hashing.finish();

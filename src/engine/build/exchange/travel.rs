@@ -10,9 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio_util::io::SyncIoBridge;
+use tokio_util::sync::CancellationToken;
 
 use super::super::Room;
 use super::super::base::Bases;
+use super::super::context::Cancelling;
 use super::super::progress::BuildMessage;
 use super::super::request::BuildRequest;
 use super::super::session::Session;
@@ -107,22 +109,29 @@ pub(in crate::engine::build) async fn bring(
     from: &[CacheSpec],
     session: Option<&str>,
     told: &Told<'_>,
+    cancel: &CancellationToken,
 ) -> Imports {
     let mut imports = Imports::default();
     for (index, spec) in from.iter().enumerate() {
         let vertex = told.begin(format!("importing cache manifest from {}", spec.shown()));
+        // Whatever ends the wait ends the work, too.
+        let cancel = cancel.child_token();
+        let _ends = cancel.clone().drop_guard();
         let attempt = async {
             match spec.kind {
                 CacheKind::Local => {
                     let session = session_of(room, session).await?;
-                    let folder = receive(&room.parts.root, &session, CacheWay::From.in_session(index)).await?;
+                    let folder = receive(&room.parts.root, &session, CacheWay::From.in_session(index), &cancel).await?;
                     imports.add_folder(folder, spec).await
                 }
                 _ => imports.add_reference(&room.parts.images, bases, spec).await,
             }
         };
         let late = || EngineError::system(format!("it did not come within {} seconds", PATIENCE.as_secs()));
-        let brought = tokio::time::timeout(PATIENCE, attempt).await.unwrap_or_else(|_| Err(late()));
+        let brought = tokio::select! {
+            brought = tokio::time::timeout(PATIENCE, attempt) => brought.unwrap_or_else(|_| Err(late())),
+            () = cancel.cancelled() => return imports,
+        };
         let warning = brought.err().map(|error| format!("no cache from {}: {}", spec.shown(), error.message()));
         told.end(vertex, warning);
     }
@@ -135,7 +144,10 @@ pub(in crate::engine::build) async fn take(build: &Build, layers: &[ChainId], to
         let vertex = told.begin(format!("exporting cache to {}", spec.shown()));
         let export = Export { cache: build.cache(), images: build.images(), keys: build.keys(), layers };
         let taken = match spec.kind {
-            CacheKind::Registry => export.to_registry(&build.bases, spec).await,
+            CacheKind::Registry => tokio::select! {
+                taken = export.to_registry(&build.bases, spec) => taken,
+                () = build.cancel.cancelled() => return,
+            },
             _ => to_client(build, &export, spec, index).await,
         };
         let warning = taken.err().filter(|_| !spec.ignores_errors);
@@ -147,8 +159,8 @@ pub(in crate::engine::build) async fn take(build: &Build, layers: &[ChainId], to
 async fn to_client(build: &Build, export: &Export<'_>, spec: &CacheSpec, index: usize) -> Result<(), EngineError> {
     let session = build.session().await.map_err(|failure| EngineError::new(failure.kind, failure.message))?;
     let session = session.ok_or_else(no_session)?;
-    let folder = export.to_folder(&build.parts().root, spec).await?;
-    send(&session, folder, CacheWay::To.in_session(index)).await
+    let folder = export.to_folder(&build.parts().root, spec, &build.cancel).await?;
+    send(&session, folder, CacheWay::To.in_session(index), &build.cancel).await
 }
 
 async fn session_of(room: &Room, id: Option<&str>) -> Result<Session, EngineError> {
@@ -162,10 +174,16 @@ fn no_session() -> EngineError {
     EngineError::invalid("a folder of the client's needs a build session, which `boxyard build` opens")
 }
 
-async fn receive(root: &StateRoot, session: &Session, name: String) -> Result<TempDir, EngineError> {
+async fn receive(
+    root: &StateRoot,
+    session: &Session,
+    name: String,
+    cancel: &CancellationToken,
+) -> Result<TempDir, EngineError> {
     let told = |error: io::Error| EngineError::system(format!("receive it: {error}"));
     let folder = root.temp_dir("cache").map_err(told)?;
-    let mut bridge = SyncIoBridge::new(session.open(&Ask::Context { name }).await?);
+    let channel = session.open(&Ask::Context { name }).await?;
+    let mut bridge = SyncIoBridge::new(Cancelling::new(channel, cancel));
     let work = move || {
         let target = File::open(folder.path()).map_err(told)?;
         apply_tar(target.as_fd(), &mut bridge, &ApplyOptions::default())?;
@@ -174,9 +192,10 @@ async fn receive(root: &StateRoot, session: &Session, name: String) -> Result<Te
     tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))?
 }
 
-async fn send(session: &Session, folder: TempDir, name: String) -> Result<(), EngineError> {
+async fn send(session: &Session, folder: TempDir, name: String, cancel: &CancellationToken) -> Result<(), EngineError> {
     let told = |error: io::Error| EngineError::system(format!("send it: {error}"));
-    let mut bridge = SyncIoBridge::new(session.open(&Ask::Output { name }).await?);
+    let channel = session.open(&Ask::Output { name }).await?;
+    let mut bridge = SyncIoBridge::new(Cancelling::new(channel, cancel));
     let work = move || {
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).map_err(told)?;
         let source = File::open(folder.path()).map_err(told)?;

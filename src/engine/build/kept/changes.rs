@@ -1,6 +1,7 @@
 //! What has to be done to a kept context so that it is what the client lists. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::{Entry, os};
@@ -31,6 +32,32 @@ pub(super) fn place(entry: &Listed) -> PathBuf {
     Path::new(if entry.is_aside { ASIDE } else { FILES }).join(os(&entry.path))
 }
 
+/// Whether a listing can be carried out by name: nothing lies in what is no folder, where a link might lead anywhere, and
+/// what has further names is a file that stands before them.
+pub(super) fn check(listed: &[Listed]) -> io::Result<()> {
+    let places: Vec<PathBuf> = listed.iter().map(place).collect();
+    let leaves: HashMap<&Path, (usize, Kind)> = (0..)
+        .zip(listed.iter().zip(&places))
+        .filter(|(_, (entry, _))| entry.kind != Kind::Folder)
+        .map(|(number, (entry, place))| (place.as_path(), (number, entry.kind)))
+        .collect();
+    let refused = |path: &Path, why: &str| {
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("the listing has {}, {why}", path.display())))
+    };
+    for (number, (entry, place)) in listed.iter().zip(&places).enumerate() {
+        if place.ancestors().skip(1).any(|folder| leaves.contains_key(folder)) {
+            return refused(place, "which lies in what is no folder");
+        }
+        if entry.kind == Kind::HardLink {
+            let first = leaves.get(Path::new(FILES).join(os(&entry.target)).as_path());
+            if !first.is_some_and(|(at, kind)| *at < number && *kind == Kind::File) {
+                return refused(place, "a further name of what is not there");
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn changes(kept: &HashMap<PathBuf, Entry>, listed: &[Listed]) -> Changes {
     let mut changes = Changes::default();
     let mut found = 0;
@@ -47,7 +74,7 @@ pub(super) fn changes(kept: &HashMap<PathBuf, Entry>, listed: &[Listed]) -> Chan
                     && known.listed.target == entry.target
                     && known.listed.modified == entry.modified
             }
-            (Some(known), Kind::File) => known.digest.is_some() && known.listed.is_like(entry),
+            (Some(known), Kind::File | Kind::HardLink) => known.digest.is_some() && known.listed.is_like(entry),
         };
         match (is_same, entry.kind) {
             (true, _) => {}

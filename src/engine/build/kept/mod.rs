@@ -24,12 +24,13 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio_util::sync::CancellationToken;
 
-use self::changes::{Changes, changes, place};
+use self::changes::{Changes, changes, check, place};
 use self::record::{Entry, Record};
 use super::cache::{Entry as ShelfEntry, EntryKind, Shelf};
 use crate::buildkit::listing::{Head, Kind, Listed, Wants, read_all};
-use crate::engine::layer::{Digest, Hasher, share_tree};
+use crate::engine::layer::{Digest, Hasher, go_on, share_tree};
 use crate::engine::store::StateRoot;
 
 /// So many contexts are kept; the one not used for longest goes first.
@@ -87,8 +88,9 @@ impl KeptContexts {
         Ok(Self { root: Arc::clone(root), folder, known: Mutex::default() })
     }
 
-    /// Takes over what the client has, asking for what changed. Blocking; to be called within a runtime.
-    pub(super) fn sync(&self, head: &Head, talk: &mut impl Talk) -> io::Result<Held> {
+    /// Takes over what the client has, asking for what changed; given up between two files once `cancel` is called. Blocking;
+    /// to be called within a runtime.
+    pub(super) fn sync(&self, head: &Head, talk: &mut impl Talk, cancel: &CancellationToken) -> io::Result<Held> {
         let listed = read_all(&mut BufReader::with_capacity(256 << 10, &mut *talk), head.count)?;
         let name = Digest::of(head.origin.as_bytes()).hex();
         let at = self.folder.join(&name);
@@ -104,10 +106,11 @@ impl KeptContexts {
             return Ok(held(&at, guard, 0));
         }
         drop(guard);
+        check(&listed)?;
         match Arc::clone(&known).try_write_owned() {
             Ok(mut record) => {
                 let plan = changes(&record.entries, &listed);
-                let outcome = self.change(&at, &mut record, &plan, listed, talk);
+                let outcome = self.change(&at, &mut record, &plan, listed, talk, cancel);
                 if outcome.is_err() {
                     // Half of it is done, so all of it is worth nothing.
                     *record = Record::default();
@@ -127,11 +130,12 @@ impl KeptContexts {
                 for part in [FILES, ASIDE] {
                     fs::create_dir(folder.path().join(part))?;
                     if at.join(part).exists() {
-                        share_tree(&at.join(part), &folder.path().join(part), &[]).map_err(io::Error::other)?;
+                        let (from, to) = (at.join(part), folder.path().join(part));
+                        share_tree(&from, &to, &[], cancel).map_err(io::Error::other)?;
                     }
                 }
                 drop(guard);
-                let sent = apply(folder.path(), &mut record, &plan, listed, talk)?;
+                let sent = apply(folder.path(), &mut record, &plan, listed, talk, cancel)?;
                 let (files, aside) = (folder.path().join(FILES), folder.path().join(ASIDE));
                 let (digests, bytes) = (Arc::new(record.digests()), record.bytes());
                 Ok(Held { files, aside, digests, bytes, sent, _keeps: Keeps::Own { _folder: folder } })
@@ -158,6 +162,7 @@ impl KeptContexts {
         plan: &Changes,
         listed: Vec<Listed>,
         talk: &mut impl Talk,
+        cancel: &CancellationToken,
     ) -> io::Result<u64> {
         if record.entries.is_empty() {
             // Files of which nothing is known are not to be built upon.
@@ -167,7 +172,7 @@ impl KeptContexts {
             fs::create_dir_all(at.join(part))?;
         }
         remove(&at.join(LIST))?;
-        let sent = apply(at, record, plan, listed, talk)?;
+        let sent = apply(at, record, plan, listed, talk, cancel)?;
         record.store(&at.join(LIST))?;
         Ok(sent)
     }
@@ -256,15 +261,24 @@ fn held(at: &Path, guard: OwnedRwLockReadGuard<Record>, sent: u64) -> Held {
 }
 
 /// Makes the folder `at`, which `record` describes, what `listed` describes; answers how many bytes were sent.
-fn apply(at: &Path, record: &mut Record, plan: &Changes, listed: Vec<Listed>, talk: &mut impl Talk) -> io::Result<u64> {
+fn apply(
+    at: &Path,
+    record: &mut Record,
+    plan: &Changes,
+    listed: Vec<Listed>,
+    talk: &mut impl Talk,
+    cancel: &CancellationToken,
+) -> io::Result<u64> {
     talk.write_all(&Wants(plan.wants.clone()).to_bytes())?;
     talk.end()?;
     for path in &plan.gone {
+        go_on(cancel)?;
         remove_any(&at.join(path))?;
         forget_empty_parents(at, path, &plan.stay);
         record.entries.remove(path);
     }
     for number in &plan.made {
+        go_on(cancel)?;
         let Some(entry) = listed.get(*number as usize) else { continue };
         let target = at.join(place(entry));
         if let Some(parent) = target.parent() {
@@ -283,7 +297,7 @@ fn apply(at: &Path, record: &mut Record, plan: &Changes, listed: Vec<Listed>, ta
                 symlink(std::ffi::OsStr::new(&record::os(&entry.target)), &target)?;
                 set_time(&target, entry.modified)?;
             }
-            Kind::File => {}
+            Kind::File | Kind::HardLink => {}
         }
     }
     let mut reader = BufReader::with_capacity(256 << 10, talk);
@@ -291,17 +305,32 @@ fn apply(at: &Path, record: &mut Record, plan: &Changes, listed: Vec<Listed>, ta
     let mut sent = 0;
     for number in &plan.wants {
         let Some(entry) = listed.get(*number as usize) else { continue };
+        go_on(cancel)?;
         let (digest, bytes) = receive(at, entry, &mut reader)?;
         digests.insert(*number, (digest, bytes));
         sent += bytes;
     }
     drain(&mut reader)?;
+    // Only now is there what they are further names of.
+    for number in &plan.made {
+        let Some(entry) = listed.get(*number as usize).filter(|entry| entry.kind == Kind::HardLink) else { continue };
+        let target = at.join(place(entry));
+        remove_any(&target)?;
+        fs::hard_link(at.join(FILES).join(record::os(&entry.target)), &target)?;
+    }
     // Last, since what is made in a folder changes its time.
     for entry in listed.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
         set_time(&at.join(place(entry)), entry.modified)?;
     }
     for (number, entry) in (0_u32..).zip(listed) {
         let path = place(&entry);
+        if entry.kind == Kind::HardLink {
+            // Its content counts once, where it is first.
+            let first = record.entries.get(&Path::new(FILES).join(record::os(&entry.target)));
+            let digest = first.and_then(|first| first.digest);
+            record.entries.insert(path, Entry { listed: entry, digest, bytes: 0 });
+            continue;
+        }
         match digests.get(&number) {
             Some((digest, bytes)) => {
                 record.entries.insert(path, Entry { listed: entry, digest: Some(*digest), bytes: *bytes });

@@ -12,7 +12,8 @@ impl Talk for UnixStream {
     }
 }
 
-/// A client's folder: path to content (`/` at its end: a folder; `->`: a link), and how often each has changed.
+/// A client's folder: path to content (`/` at its end: a folder; `->`: a link; `=`: a further name of a file), and how often
+/// each has changed.
 #[derive(Clone, Default)]
 struct Folder(BTreeMap<String, (String, i64)>);
 
@@ -30,11 +31,11 @@ impl Folder {
 
     fn listed(&self) -> Vec<Listed> {
         let entry = |(path, (content, version)): (&String, &(String, i64))| {
-            let target = content.strip_prefix("->").unwrap_or_default();
-            let kind = match (path.ends_with('/'), target.is_empty()) {
-                (true, _) => Kind::Folder,
-                (_, false) => Kind::Link,
-                _ => Kind::File,
+            let (kind, target) = match (content.strip_prefix("->"), content.strip_prefix('=')) {
+                (Some(target), _) => (Kind::Link, target),
+                (_, Some(target)) => (Kind::HardLink, target),
+                _ if path.ends_with('/') => (Kind::Folder, ""),
+                _ => (Kind::File, ""),
             };
             Listed {
                 kind,
@@ -90,7 +91,10 @@ impl Yard {
             asked
         });
         let kept = Arc::clone(&self.kept);
-        let held = tokio::task::spawn_blocking(move || kept.sync(&head, &mut near)).await.unwrap().unwrap();
+        let held = tokio::task::spawn_blocking(move || kept.sync(&head, &mut near, &CancellationToken::new()))
+            .await
+            .unwrap()
+            .unwrap();
         (held, client.join().unwrap())
     }
 }
@@ -160,6 +164,62 @@ async fn kinds_may_change_into_each_other() {
 }
 
 #[tokio::test]
+async fn further_names_of_a_file_stay_such() {
+    let yard = Yard::new();
+    let linked = first().with("d/again", "=a").with("z", "=a");
+    let one_file = |held: &Held| {
+        let number = |name: &str| fs::metadata(held.files.join(name)).unwrap().ino();
+        [number("d/again"), number("z")] == [number("a"); 2]
+    };
+    let (held, asked) = yard.sync(&linked).await;
+    assert_eq!(asked, ["Dockerfile", "a", "d/b", "implied/deep/f"]);
+    assert!(one_file(&held));
+    assert_eq!((held.digests[Path::new("z")], held.bytes), (Digest::of(b"one"), 17));
+    // A build that reads it meanwhile keeps it; the other's copy is linked just so.
+    let changed = linked.clone().with("a", "ONE").with("d/again", "=a").with("z", "=a");
+    let (copy, asked) = yard.sync(&changed).await;
+    assert_eq!(asked, ["a"]);
+    assert!(one_file(&held) && one_file(&copy));
+    assert_eq!(fs::read_to_string(copy.files.join("z")).unwrap(), "ONE");
+    assert_eq!(fs::read_to_string(held.files.join("z")).unwrap(), "one");
+    drop((held, copy));
+    assert_eq!(yard.sync(&linked).await.1, Vec::<String>::new());
+
+    // The first of them goes: the next is a file of its own then.
+    let (held, asked) = yard.sync(&linked.without("a").with("d/again", "one").with("z", "=d/again")).await;
+    assert_eq!(asked, ["d/again"]);
+    assert_eq!(held.digests[Path::new("z")], Digest::of(b"one"));
+    assert!(!held.files.join("a").exists() && held.files.join("z").exists());
+}
+
+#[tokio::test]
+async fn a_listing_that_leads_elsewhere_is_refused() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "s").unwrap();
+    let link = format!("->{}", outside.path().display());
+    for listed in [
+        first().with("x", &link).with("x/f", "written"),
+        first().with("x", &link).with("y", "=x/secret"),
+        first().with("y", "=l"),
+        first().with("y", "=d"),
+        first().with("A", "=a"),
+    ] {
+        let yard = Yard::new();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let head = Head { origin: "here:/x".to_owned(), count: listed.listed().len() as u32 };
+        let mut bytes = Vec::new();
+        listed.listed().iter().for_each(|it| it.write(&mut bytes).unwrap());
+        (&far).write_all(&bytes).unwrap();
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        let kept = Arc::clone(&yard.kept);
+        let work = move || kept.sync(&head, &mut near, &CancellationToken::new()).map(drop);
+        let refused = tokio::task::spawn_blocking(work).await.unwrap().unwrap_err();
+        assert!(refused.to_string().starts_with("the listing has files/"), "{refused}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_build_keeps_what_it_reads() {
     let yard = Yard::new();
     let (old, _) = yard.sync(&first()).await;
@@ -190,7 +250,9 @@ async fn what_is_kept_outlives_the_engine_but_not_a_broken_change() {
     far.shutdown(std::net::Shutdown::Write).unwrap();
     let head = Head { origin: "here:/x".to_owned(), count: listed.len() as u32 };
     let kept = Arc::clone(&again.kept);
-    let broken = tokio::task::spawn_blocking(move || kept.sync(&head, &mut near).map(drop)).await.unwrap();
+    let broken = tokio::task::spawn_blocking(move || kept.sync(&head, &mut near, &CancellationToken::new()).map(drop))
+        .await
+        .unwrap();
     assert!(broken.is_err());
     assert_eq!(again.sync(&first()).await.1.len(), 4);
 }

@@ -34,7 +34,8 @@ pub(in crate::engine::build) async fn client_folder(
     };
     let mut talk = Conversation(SyncIoBridge::new(Cancelling::new(channel, cancel)));
     let kept = Arc::clone(kept);
-    let work = tokio::task::spawn_blocking(move || kept.sync(&head, &mut talk));
+    let until = cancel.clone();
+    let work = tokio::task::spawn_blocking(move || kept.sync(&head, &mut talk, &until));
     let held = work.await.map_err(|error| EngineError::system(error.to_string()))?;
     if held.is_err() && cancel.is_cancelled() {
         return Err(BuildFailure::cancelled());

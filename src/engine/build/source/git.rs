@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::git_url::{GitUrl, is_commit};
 use crate::dockerfile::glob::clean;
+use crate::engine::layer::go_on;
 use crate::engine::store::StateRoot;
 use crate::engine::{EngineError, ErrorKind};
 
@@ -87,13 +88,14 @@ impl Git<'_> {
         let time: i64 = String::from_utf8_lossy(&time.stdout).trim().parse().unwrap_or(0);
         let subfolder = url.subfolder.clone();
         let shown = url.shown();
+        let cancel = self.cancel.clone();
         let work = tokio::task::spawn_blocking(move || {
             let files = inside(&at, subfolder.as_deref(), &shown)?;
             let told = |error: io::Error| EngineError::system(format!("prepare {shown}: {error}"));
             if !keeps_git_dir {
                 remove_git(&at).map_err(told)?;
             }
-            settle(&files, time, true).map_err(told)?;
+            settle(&files, time, true, &cancel).map_err(told)?;
             Ok(Checkout { folder, files, commit })
         });
         work.await.map_err(|error| EngineError::system(error.to_string()))?
@@ -244,14 +246,15 @@ fn remove_git(folder: &Path) -> io::Result<()> {
 }
 
 /// Gives everything the commit's time and the permissions git knows: 0644, or 0755.
-fn settle(path: &Path, time: i64, is_top: bool) -> io::Result<()> {
+fn settle(path: &Path, time: i64, is_top: bool, cancel: &CancellationToken) -> io::Result<()> {
+    go_on(cancel)?;
     let stat = std::fs::symlink_metadata(path)?;
     if stat.is_dir() {
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;
             // What git keeps for itself stays as git made it.
             if !(is_top && entry.file_name() == ".git") {
-                settle(&entry.path(), time, false)?;
+                settle(&entry.path(), time, false, cancel)?;
             }
         }
     }

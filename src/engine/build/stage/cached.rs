@@ -94,12 +94,10 @@ impl Work<'_> {
             position: &self.position,
             done: &self.result.config.history,
             layers: &self.result.layers,
+            cancel: &self.build.cancel,
         };
         let mut warnings = Vec::new();
-        let found = tokio::select! {
-            found = imports.find(self.build.images(), &wanted, |warning| warnings.push(warning)) => found,
-            () = self.build.cancel.cancelled() => None,
-        };
+        let found = imports.find(self.build.images(), &wanted, |warning| warnings.push(warning)).await;
         for warning in warnings {
             teller.text(format!("[Warning] {warning}\n"));
         }

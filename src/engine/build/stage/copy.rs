@@ -18,7 +18,7 @@ use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::source::Git;
 use crate::engine::build::step::StepTeller;
 use crate::engine::build::tree::Owners;
-use crate::engine::layer::{Digest, Durability, detached_root};
+use crate::engine::layer::{Digest, detached_root};
 
 impl Work<'_> {
     pub(super) async fn copy(
@@ -78,7 +78,9 @@ impl Work<'_> {
                     (None, Owners::Kept) => None,
                 };
                 let upper = Some(place.stack.upper.as_path());
-                let made = write(&Orders { root: root.as_fd(), upper, step, owner, mode, tree: &tree }, bundle)?;
+                let cancel = &build.cancel;
+                let made =
+                    write(&Orders { root: root.as_fd(), upper, step, owner, mode, tree: &tree, cancel }, bundle)?;
                 drop(root);
                 if step.is_link { place.commit_alone(build, made) } else { place.commit(build, below) }
             })
@@ -182,7 +184,7 @@ impl Work<'_> {
         let Done { layer: Some(layer), created } = done else { return Ok(done) };
         let layer = self
             .blocking(move |build, below| {
-                Ok(Some(build.images().layers().stack(below, &layer.chain_id, Durability::Later)?))
+                Ok(Some(build.images().layers().stack(below, &layer.chain_id, build.commit())?))
             })
             .await?;
         layer.iter().for_each(|layer| self.build.hold(&layer.chain_id));

@@ -6,13 +6,18 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use tokio_util::sync::CancellationToken;
 
-/// Sets the time of everything in `folder`, itself included, that is younger than `latest` to that.
-pub(super) fn clamp(folder: &Path, latest: Timestamp) -> io::Result<()> {
+use crate::engine::layer::go_on;
+
+/// Sets the time of everything in `folder`, itself included, that is younger than `latest` to that; fails between two files
+/// once `cancel` is called.
+pub(super) fn clamp(folder: &Path, latest: Timestamp, cancel: &CancellationToken) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
+        go_on(cancel)?;
         match entry.file_type()?.is_dir() {
-            true => clamp(&entry.path(), latest)?,
+            true => clamp(&entry.path(), latest, cancel)?,
             false => clamp_one(&entry.path(), latest)?,
         }
     }
@@ -46,7 +51,7 @@ mod tests {
             File::create(at(name)).unwrap().set_modified(time).unwrap();
         }
         std::os::unix::fs::symlink("nowhere", at("link")).unwrap();
-        clamp(folder.path(), Timestamp::from_second(100).unwrap()).unwrap();
+        clamp(folder.path(), Timestamp::from_second(100).unwrap(), &CancellationToken::new()).unwrap();
         let mtime = |name: &str| std::fs::symlink_metadata(at(name)).unwrap().mtime();
         assert_eq!(
             [mtime("old"), mtime("inner/young"), mtime("inner"), mtime("link"), mtime("")],

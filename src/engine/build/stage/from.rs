@@ -62,7 +62,7 @@ impl Work<'_> {
         match self.from(name).await? {
             Origin::Files(files) => {
                 let told = |error: std::io::Error| EngineError::system(format!("open build context {name}: {error}"));
-                Ok((Arc::new(files.tree().map_err(told)?), Owners::Ignored))
+                Ok((Arc::new(files.tree().map_err(told)?.until(&self.build.cancel)), Owners::Ignored))
             }
             Origin::Layers(layers) => {
                 let place = Place::new(self.build, &layers)?;
@@ -70,7 +70,7 @@ impl Work<'_> {
                     let root = detached_root(&place.stack)?;
                     Ok(Tree::new(root, place))
                 });
-                Ok((Arc::new(tree.await?), Owners::Kept))
+                Ok((Arc::new(tree.await?.until(&self.build.cancel)), Owners::Kept))
             }
         }
     }
@@ -100,7 +100,7 @@ pub(super) async fn begin_with_files(
     let mut result = StageResult { config, ..StageResult::default() };
     let work = Work::new(build, index, result.clone());
     let told = |error: std::io::Error| EngineError::system(format!("open build context {key}: {error}"));
-    let tree = Arc::new(files.tree().map_err(told)?);
+    let tree = Arc::new(files.tree().map_err(told)?.until(&build.cancel));
     let of_job = Arc::clone(&tree);
     let (found, facts) = spawn(move || {
         let told = |error: crate::engine::build::tree::TreeError| EngineError::system(error.to_string());
@@ -122,6 +122,7 @@ pub(super) async fn begin_with_files(
                     let root = detached_root(&place.stack)?;
                     let mut to = Destination::new(root.as_fd(), "/");
                     (to.owner, to.upper) = (Some(Owner::ROOT), Some(place.stack.upper.as_path()));
+                    to.cancel = build.cancel.clone();
                     for matched in &found {
                         to.take(&tree, matched).map_err(|error| EngineError::invalid(error.to_string()))?;
                     }

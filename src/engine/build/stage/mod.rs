@@ -195,6 +195,17 @@ impl<'a> Work<'a> {
         if self.build.cancel.is_cancelled() {
             return Err(BuildFailure::cancelled());
         }
+        let outcome = self.carry_out_one(instruction, lines, teller).await;
+        // What work says that was broken off is no news.
+        outcome.map_err(|failure| if self.build.cancel.is_cancelled() { BuildFailure::cancelled() } else { failure })
+    }
+
+    async fn carry_out_one(
+        &mut self,
+        instruction: &Instruction,
+        lines: LineRange,
+        teller: &mut StepTeller,
+    ) -> Result<(), BuildFailure> {
         let Planned { step, after, created_by } = self.state.plan(instruction, &self.build.facts).map_err(|error| {
             EngineError::invalid(format!("dockerfile parse error on line {}: {error}", lines.first))
         })?;

@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::build::mounts::Targets;
 use crate::engine::build::tree::Tree;
 use crate::engine::build::under_way::Build;
-use crate::engine::layer::{ChainId, Durability, Layer, OverlayStack, detached_root};
+use crate::engine::layer::{ChainId, Commit, Durability, Layer, OverlayStack, detached_root};
 
 /// A root to write to: the stage's layers, and a fresh upper directory in a temp folder.
 pub(super) struct Place {
@@ -71,9 +71,9 @@ impl Place {
             return Ok(None);
         }
         if let Some(latest) = build.facts.epoch {
-            super::epoch::clamp(&self.stack.upper, latest).map_err(failed)?;
+            super::epoch::clamp(&self.stack.upper, latest, &build.cancel).map_err(failed)?;
         }
-        let layer = build.images().layers().commit_tree(below, self.stack.upper.clone(), Durability::Later)?;
+        let layer = build.images().layers().commit_tree(below, self.stack.upper.clone(), build.commit())?;
         Ok(Some(layer))
     }
 
@@ -84,9 +84,16 @@ impl Place {
             return Ok(None);
         }
         if let Some(latest) = build.facts.epoch {
-            super::epoch::clamp(&self.stack.upper, latest).map_err(failed)?;
+            super::epoch::clamp(&self.stack.upper, latest, &build.cancel).map_err(failed)?;
         }
-        Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made, Durability::Later)?))
+        Ok(Some(build.images().layers().commit_alone(self.stack.upper.clone(), made, build.commit())?))
+    }
+}
+
+impl Build {
+    /// How a step's files become a layer: without waiting for the disk, and only for as long as somebody wants it.
+    pub(in crate::engine::build) fn commit(&self) -> Commit {
+        Commit { durability: Durability::Later, cancel: self.cancel.clone() }
     }
 }
 

@@ -184,12 +184,13 @@ impl Work<'_> {
             super::from::Origin::Layers(layers) => layers,
             super::from::Origin::Files(files) => {
                 let told = |error: std::io::Error| EngineError::system(format!("open build context {from}: {error}"));
-                return Ok(Source { tree: Arc::new(files.tree().map_err(told)?), origin: Origin::Folder });
+                let tree = files.tree().map_err(told)?.until(&self.build.cancel);
+                return Ok(Source { tree: Arc::new(tree), origin: Origin::Folder });
             }
         };
         let place = Place::new(self.build, &layers)?;
         let origin = Origin::Layers { lowers: place.stack.lowers.clone(), top: layers.last().copied() };
         let tree = spawn(move || Ok(Tree::new(detached_root(&place.stack)?, place))).await?;
-        Ok(Source { tree: Arc::new(tree), origin })
+        Ok(Source { tree: Arc::new(tree.until(&self.build.cancel)), origin })
     }
 }

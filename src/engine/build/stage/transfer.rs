@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use tokio_util::sync::CancellationToken;
 
 use crate::dockerfile::chmod::ModeChange;
 use crate::dockerfile::glob::has_wildcards;
@@ -19,7 +20,7 @@ use crate::engine::build::owner::Owner;
 use crate::engine::build::plan::CopyStep;
 use crate::engine::build::source::{Checkout, GitUrl, without_password};
 use crate::engine::build::tree::{Match, Owners, Tree};
-use crate::engine::layer::{ApplyOptions, Digest, apply_tar, inflater};
+use crate::engine::layer::{ApplyOptions, Digest, Watched, apply_tar, inflater};
 
 /// One source of a COPY or ADD, as far as it has been brought here.
 pub(super) enum Item {
@@ -133,6 +134,8 @@ pub(super) struct Orders<'a> {
     pub mode: Option<ModeChange>,
     /// Where the matches are.
     pub tree: &'a Tree,
+    /// Ends it in the middle.
+    pub cancel: &'a CancellationToken,
 }
 
 /// Writes all that a COPY or ADD brings; answers the folders that were made only to hold it.
@@ -141,7 +144,7 @@ pub(super) fn write(orders: &Orders<'_>, bundle: Bundle) -> Result<Vec<PathBuf>,
     let copy = |error: CopyError| EngineError::invalid(error.to_string());
     let disk = |error: std::io::Error| EngineError::system(error.to_string());
     let mut to = Destination::new(orders.root, &step.destination);
-    (to.owner, to.mode, to.upper) = (orders.owner, orders.mode.clone(), orders.upper);
+    (to.owner, to.mode, to.upper, to.cancel) = (orders.owner, orders.mode.clone(), orders.upper, orders.cancel.clone());
     let given = step.chown.as_ref().and(orders.owner);
     for item in bundle.items {
         match item {
@@ -173,11 +176,12 @@ pub(super) fn write(orders: &Orders<'_>, bundle: Bundle) -> Result<Vec<PathBuf>,
             }
             Item::Checkout { checkout, .. } => {
                 let top = File::open(&checkout.files).map_err(disk)?;
-                let tree = Tree::new(top.into(), checkout.into_folder());
+                let tree = Tree::new(top.into(), checkout.into_folder()).until(orders.cancel);
                 let exclude = super::copy::excluded(&step.exclude)?;
                 let found = tree.find("", &exclude).map_err(|error| EngineError::system(error.to_string()))?;
                 let mut own = Destination::new(orders.root, &step.destination);
-                (own.owner, own.mode, own.upper) = (to.owner.or(Some(Owner::ROOT)), to.mode.clone(), to.upper);
+                (own.owner, own.mode) = (to.owner.or(Some(Owner::ROOT)), to.mode.clone());
+                (own.upper, own.cancel) = (to.upper, to.cancel.clone());
                 for found in found.into_iter().flatten() {
                     own.take(&tree, &found).map_err(copy)?;
                 }
@@ -221,6 +225,6 @@ fn unpack(to: &Destination<'_>, owner: Option<Owner>, file: &File) -> Result<(),
         owner: owner.map(|it| (it.uid, it.gid)),
         ..ApplyOptions::default()
     };
-    apply_tar(folder.as_fd(), inflated, &options)?;
+    apply_tar(folder.as_fd(), Watched::new(inflated, &to.cancel), &options)?;
     Ok(())
 }
