@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use bollard_stubs::models as docker;
 
 use super::create::disk;
-use super::launch::endpoint_request;
 use super::live::Container;
 use super::record::{ContainerRecord, NetworkPlace};
 use super::room::Room;
+use super::sandbox::endpoint_request;
 use super::state::State;
 use crate::engine::EngineError;
 use crate::engine::error::ErrorKind;
