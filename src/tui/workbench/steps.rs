@@ -16,6 +16,9 @@ const LOG_LINES: usize = 10_000;
 /// Longest line kept; the rest of a longer one is dropped.
 const LOG_LINE_BYTES: usize = 8 * 1024;
 
+/// What the builder does for its own purposes is told once it takes longer than this.
+const A_WHILE: Duration = Duration::from_millis(300);
+
 /// How far a step is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepState {
@@ -191,11 +194,29 @@ pub struct Counts {
     pub cached: usize,
 }
 
-/// The steps of one build.
+/// The steps of one build: its instructions, and apart from them what the builder does for its own purposes, like loading
+/// the context and writing the image.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Steps {
     steps: Vec<Step>,
-    places: HashMap<String, usize>,
+    inner: Vec<Step>,
+    places: HashMap<String, Place>,
+}
+
+/// Where a step is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Listed(usize),
+    Inner(usize),
+}
+
+/// Whether it stands for no instruction. Only Boxyard's engine tells lines; BuildKit numbers instructions, as in
+/// `[build 2/4]`.
+fn is_inner(vertex: &Vertex) -> bool {
+    let (stage, _) = split_name(&vertex.name);
+    let number = stage.rsplit(' ').next().and_then(|last| last.split_once('/'));
+    let is_numbered = number.is_some_and(|(at, of)| at.parse::<usize>().is_ok() && of.parse::<usize>().is_ok());
+    vertex.lines.is_none() && !is_numbered
 }
 
 impl Steps {
@@ -221,8 +242,14 @@ impl Steps {
                 }
             }
             None => {
-                self.places.insert(vertex.digest.clone(), self.steps.len());
-                self.steps.push(Step::new(vertex));
+                let place = if is_inner(vertex) {
+                    self.inner.push(Step::new(vertex));
+                    Place::Inner(self.inner.len() - 1)
+                } else {
+                    self.steps.push(Step::new(vertex));
+                    Place::Listed(self.steps.len() - 1)
+                };
+                self.places.insert(vertex.digest.clone(), place);
             }
         }
     }
@@ -245,12 +272,15 @@ impl Steps {
     }
 
     fn step_mut(&mut self, digest: &str) -> Option<&mut Step> {
-        self.steps.get_mut(*self.places.get(digest)?)
+        match *self.places.get(digest)? {
+            Place::Listed(at) => self.steps.get_mut(at),
+            Place::Inner(at) => self.inner.get_mut(at),
+        }
     }
 
     /// The build is over: what did not end now never will.
     pub fn close(&mut self) {
-        for step in self.steps.iter_mut().filter(|step| step.state.is_open()) {
+        for step in self.steps.iter_mut().chain(&mut self.inner).filter(|step| step.state.is_open()) {
             step.state = StepState::Cancelled;
         }
     }
@@ -270,7 +300,18 @@ impl Steps {
         }
     }
 
-    /// The steps in the order they were first told.
+    /// What the builder does beside the instructions, where that is worth a word at `now`: what failed, else what has been
+    /// under way for a while.
+    pub fn aside(&self, now: Timestamp) -> Option<&Step> {
+        let failed = self.inner.iter().find(|step| matches!(step.state, StepState::Failed { .. }));
+        let is_long = |step: &&Step| match &step.state {
+            StepState::Running { since } => self.steps.is_empty() || between(*since, now) >= A_WHILE,
+            _ => false,
+        };
+        failed.or_else(|| self.inner.iter().rfind(is_long))
+    }
+
+    /// The instructions in the order they were first told.
     pub fn all(&self) -> &[Step] {
         &self.steps
     }
@@ -401,6 +442,24 @@ mod tests {
         }
         assert_eq!((log.len(), log.dropped()), (LOG_LINES, 5));
         assert_eq!(log.window(0, 1).next(), Some(&b"5"[..]));
+    }
+
+    #[test]
+    fn inner_work_is_no_layer_but_told_when_it_takes_long_or_fails() {
+        let inner = |digest: &str, name: &str| Vertex { digest: digest.into(), name: name.into(), ..Vertex::default() };
+        let mut steps = Steps::default();
+        let loading = inner("c", "[internal] load build context");
+        told(&mut steps, vec![Vertex { started: at(1), ..loading.clone() }]);
+        assert_eq!(steps.aside(at(1).unwrap()).unwrap().title, "load build context", "there is nothing else to tell");
+        told(&mut steps, vec![vertex("a", "[1/1] FROM debian", 1), inner("b", "[linux/amd64 build 2/4] RUN x")]);
+        assert_eq!(steps.counts().all, 2, "BuildKit tells no lines, but numbers");
+        assert_eq!(steps.aside(at(1).unwrap()), None);
+        assert!(steps.aside(at(2).unwrap()).is_some());
+        let failed = Vertex { started: at(1), completed: at(2), error: "disk full".into(), ..loading };
+        told(&mut steps, vec![failed, Vertex { started: at(1), ..inner("e", "exporting to image") }]);
+        assert_eq!(steps.aside(at(9).unwrap()).unwrap().title, "load build context");
+        steps.close();
+        assert_eq!((steps.counts().all, steps.failed()), (2, None));
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Places {
     /// The selected problem's whole text, where its row cuts it.
     pub problem_detail: Rect,
     pub steps: Rect,
+    /// What the builder does beside the steps, where there is anything to tell.
+    pub aside: Rect,
     /// The border with the title of the output.
     pub log_title: Rect,
     pub log: Rect,
@@ -131,12 +133,13 @@ impl Places {
 
     fn divide_right(&mut self, bench: &Workbench) {
         let inner = inside(self.right);
-        let steps = bench.build.as_ref().map_or(0, |build| build.steps.all().len());
-        let wanted = u16::try_from(steps).unwrap_or(u16::MAX).max(1);
-        if bench.build.is_none() {
+        let Some(build) = &bench.build else {
             self.steps = inner;
             return;
-        }
+        };
+        let steps = build.steps.all().len();
+        let aside = steps::rows_aside(build, bench.now, inner.width);
+        let wanted = u16::try_from(steps).unwrap_or(u16::MAX).max(1);
         if inner.height < 4 {
             if bench.focus == Focus::Log {
                 self.log = inner
@@ -145,10 +148,15 @@ impl Places {
             }
             return;
         }
-        // Before the first step there may be a failure to tell, which takes some rows.
-        let least = if steps == 0 { 3 } else { 1 };
-        let height = wanted.min(inner.height / 2).max(least);
+        let height = if steps == 0 { aside.max(1).min(inner.height - 1) } else { wanted.min(inner.height / 2) };
         self.steps = Rect { height, ..inner };
+        let inner = if steps == 0 {
+            inner
+        } else {
+            let aside = aside.min(inner.height / 4);
+            self.aside = Rect { y: inner.y + height, height: aside, ..inner };
+            Rect { y: inner.y + aside, height: inner.height - aside, ..inner }
+        };
         self.log_title = Rect { y: inner.y + height, height: 1, ..self.right };
         self.log = Rect { y: inner.y + height + 1, height: inner.height - height - 1, ..inner };
     }
@@ -181,7 +189,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: Look<'_>
     }
     if !places.right.is_empty() {
         draw_box(frame, places.right, "Layers", bench.focus == Focus::Steps, look);
-        steps::draw(frame, places.steps, bench, look);
+        steps::draw(frame, &places, bench, look);
         log::draw(frame, &places, bench, look);
     }
     if bench.chooser.is_some() {

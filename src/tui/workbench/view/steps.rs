@@ -7,13 +7,15 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{Look, seconds};
+use super::{Look, Places, seconds};
 use crate::tui::text;
 use crate::tui::theme::Role;
-use crate::tui::workbench::build::Outcome;
+use crate::tui::workbench::build::{Build, Outcome};
 use crate::tui::workbench::model::{Focus, Workbench};
 use crate::tui::workbench::steps::{Step, StepState};
 
+/// Columns of the mark and the blanks around it.
+const MARK_COLUMNS: u16 = 3;
 /// Columns of the word or time at the right.
 const STATE_COLUMNS: usize = 15;
 /// Columns of the size.
@@ -21,24 +23,15 @@ const SIZE_COLUMNS: usize = 9;
 /// Cells of a progress bar.
 const BAR: usize = 5;
 
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: Look<'_>) {
+pub(super) fn draw(frame: &mut Frame<'_>, places: &Places, bench: &Workbench, look: Look<'_>) {
+    let area = places.steps;
     let Some(build) = &bench.build else {
         let hint = if bench.document.is_some() { " f5 builds it: each instruction becomes a layer." } else { "" };
         frame.render_widget(look.span(hint, Role::Dim), area);
         return;
     };
     let steps = build.steps.all();
-    if steps.is_empty() {
-        let waiting = match &build.outcome {
-            Outcome::Running => (format!(" {} sending the build context", look.spinner()), Role::Busy),
-            Outcome::Failed { why, .. } => (format!(" {} {}", look.glyphs.failed, text::clean(why)), Role::Bad),
-            _ => (String::new(), Role::Dim),
-        };
-        let rows = text::wrap(&waiting.0, usize::from(area.width));
-        let rows: Vec<Line<'_>> = rows.into_iter().map(|row| Line::from(look.span(row, waiting.1))).collect();
-        frame.render_widget(ratatui::text::Text::from(rows), area);
-        return;
-    }
+    draw_aside(frame, if steps.is_empty() { area } else { places.aside }, build, bench.now, look);
     let shown = bench.shown_step();
     let height = usize::from(area.height);
     let first = bench.first_step(height);
@@ -52,6 +45,45 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, bench: &Workbench, look: L
         }
         frame.render_widget(line, row);
     }
+}
+
+/// What there is to tell beside the instructions: work of the builder's own, or why there are no instructions.
+fn aside(build: &Build, now: Timestamp) -> Option<(Role, String)> {
+    let dot = |words: &str| if words.is_empty() { String::new() } else { format!(": {words}") };
+    match (build.steps.aside(now), &build.outcome) {
+        (Some(Step { state: StepState::Failed { why, .. }, title, .. }), _) => {
+            Some((Role::Bad, format!("{title}{}", dot(&text::clean(why)))))
+        }
+        (Some(step), _) => {
+            let part = step.parts.last().map(|part| text::clean(&part.name)).unwrap_or_default();
+            let took = seconds(step.took(now).unwrap_or_default());
+            Some((Role::Busy, format!("{}{} {took}", text::clean(&step.title), dot(&part))))
+        }
+        (None, _) if !build.steps.all().is_empty() => None,
+        (None, Outcome::Running) => Some((Role::Busy, "sending the build context".to_owned())),
+        (None, Outcome::Failed { why, .. }) => Some((Role::Bad, text::clean(why))),
+        (None, _) => None,
+    }
+}
+
+/// The words under each other, as wide as the area but for the mark.
+fn rows(words: &str, columns: u16) -> Vec<String> {
+    text::wrap(words, usize::from(columns.saturating_sub(MARK_COLUMNS)))
+}
+
+/// How many rows that takes.
+pub(super) fn rows_aside(build: &Build, now: Timestamp, columns: u16) -> u16 {
+    let count = aside(build, now).map_or(0, |(_, words)| rows(&words, columns).len());
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+fn draw_aside(frame: &mut Frame<'_>, area: Rect, build: &Build, now: Timestamp, look: Look<'_>) {
+    let Some((role, words)) = aside(build, now) else { return };
+    let mark = if role == Role::Bad { look.glyphs.failed } else { look.spinner() };
+    let marks = [format!(" {mark} ")].into_iter().chain(std::iter::repeat("   ".to_owned()));
+    let rows = rows(&words, area.width).into_iter().zip(marks);
+    let rows: Vec<Line<'_>> = rows.map(|(row, mark)| Line::from(look.span(format!("{mark}{row}"), role))).collect();
+    frame.render_widget(ratatui::text::Text::from(rows), area);
 }
 
 fn step_line(step: &Step, now: Timestamp, columns: usize, has_sizes: bool, look: Look<'_>) -> Line<'static> {

@@ -106,6 +106,33 @@ fn a_failed_build_is_told_at_its_line() {
 }
 
 #[test]
+fn what_the_builder_does_beside_the_instructions_stands_below_them() {
+    let mut bench = building();
+    let pushing = Vertex {
+        digest: "p".into(),
+        name: "pushing registry.example/api:dev".into(),
+        started: at(100),
+        ..Vertex::default()
+    };
+    let told = |bench: &mut Workbench, vertexes| {
+        bench.event(WorkbenchEvent::Progress {
+            build: 1,
+            update: Box::new(TraceUpdate { vertexes, ..Default::default() }),
+        });
+        picture(bench, 120, 24)
+    };
+    let shown = told(&mut bench, vec![pushing.clone()]);
+    assert!(shown.contains("⠋ pushing registry.example/api:dev 3.0s") && shown.contains("1/4 steps"), "{shown}");
+    let failed = Vertex { completed: at(104), error: "denied: you may not push there".into(), ..pushing };
+    let shown = told(&mut bench, vec![failed]);
+    assert!(
+        shown.contains("✖ pushing registry.example/api:dev: denied: you may not") && shown.contains("push there"),
+        "{shown}"
+    );
+    picture(&mut bench, 60, 15);
+}
+
+#[test]
 fn nothing_built_yet() {
     insta::assert_snapshot!(picture(&mut bench(), 100, 20));
 }
