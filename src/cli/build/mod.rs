@@ -16,7 +16,6 @@ mod progress;
 mod report;
 mod session;
 
-use std::fs;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,7 +72,7 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     flags.refuse_without_place(&outputs)?;
     // One of an earlier build must not be taken for this one's.
     for old in [&flags.iidfile, &flags.metadata_file].into_iter().flatten() {
-        let _ = fs::remove_file(old);
+        output::clear(old);
     }
     let mut call = ask::ask(flags, &outputs)?;
     call.credentials(all_credentials());

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
@@ -205,15 +205,10 @@ impl Sink {
                 io::copy(&mut tar, &mut out)?;
                 out.flush()
             }
-            Sink::File(path) => {
-                let mut file = beside().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(parent(path))?;
-                io::copy(&mut tar, &mut file)?;
-                file.flush()?;
-                file.persist(path).map(drop).map_err(|error| naming(path, &error.error))
-            }
+            Sink::File(path) => put(path, |file| io::copy(&mut tar, file).map(drop)),
             Sink::Folder(path) => {
                 fs::create_dir_all(parent(path)).map_err(|error| naming(parent(path), &error))?;
-                let filled = beside().permissions(fs::Permissions::from_mode(0o755)).tempdir_in(parent(path))?;
+                let filled = folder_beside(path)?;
                 let mut archive = tar::Archive::new(&mut tar);
                 archive.set_preserve_permissions(true);
                 archive.set_preserve_mtime(true);
@@ -225,9 +220,32 @@ impl Sink {
                     let filled = filled.keep();
                     return fs::rename(&filled, path).map_err(|error| naming(path, &error));
                 }
+                refuse_conflicts(filled.path(), path)?;
                 merge(filled.path(), path)
             }
         }
+    }
+}
+
+/// Writes a file and puts it in its place once it is whole. Links are followed, and what is no file, like `/dev/null` or a
+/// pipe, is written to.
+fn put(path: &Path, write: impl FnOnce(&mut fs::File) -> io::Result<()>) -> io::Result<()> {
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&place).is_ok_and(|there| !there.is_file()) {
+        let mut file = fs::OpenOptions::new().write(true).open(&place).map_err(|error| naming(path, &error))?;
+        return write(&mut file);
+    }
+    let file = beside().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(parent(&place));
+    let mut file = file.map_err(|error| naming(parent(&place), &error))?;
+    write(file.as_file_mut())?;
+    file.persist(&place).map(drop).map_err(|error| naming(path, &error.error))
+}
+
+/// Removes what an earlier build left at `path`, where that is a file.
+pub fn clear(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+        // What can't be removed can't be written either, and that is told then.
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -242,6 +260,39 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("/"))
 }
 
+/// A folder to fill, from where its entries can be renamed into `path`: beside it, or in it where that is another file
+/// system or may not be written to.
+fn folder_beside(path: &Path) -> io::Result<tempfile::TempDir> {
+    let new = |folder: &Path| {
+        let made = beside().permissions(fs::Permissions::from_mode(0o755)).tempdir_in(folder);
+        made.map_err(|error| naming(folder, &error))
+    };
+    let (Ok(there), around) = (fs::metadata(path), fs::metadata(parent(path))?) else { return new(parent(path)) };
+    if there.dev() != around.dev() {
+        return new(path);
+    }
+    new(parent(path)).or_else(|_| new(path))
+}
+
+/// Refuses what can't become one, before anything is moved.
+fn refuse_conflicts(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        let Ok(there) = fs::symlink_metadata(&place) else { continue };
+        match (entry.file_type()?.is_dir(), there.is_dir()) {
+            (true, true) => refuse_conflicts(&entry.path(), &place)?,
+            (false, false) => {}
+            (is_folder, _) => {
+                let (new, old) = if is_folder { ("a folder", "none") } else { ("no folder", "one") };
+                let words = format!("{}: the result has {new} there, the destination has {old}", place.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, words));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Moves all that is in `from` to `to`; folders become one, anything else is replaced.
 fn merge(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
@@ -252,11 +303,6 @@ fn merge(from: &Path, to: &Path) -> io::Result<()> {
             Ok(there) if is_folder && there.is_dir() => {
                 merge(&entry.path(), &place)?;
                 fs::set_permissions(&place, entry.metadata()?.permissions()).map_err(|error| naming(&place, &error))?;
-            }
-            Ok(there) if is_folder || there.is_dir() => {
-                let (new, old) = if is_folder { ("a folder", "none") } else { ("no folder", "one") };
-                let words = format!("{}: the result has {new} there, the destination has {old}", place.display());
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, words));
             }
             _ => fs::rename(entry.path(), &place).map_err(|error| naming(&place, &error))?,
         }
@@ -319,13 +365,8 @@ impl Read for Arriving {
 /// # Errors
 /// The disk's refusal, naming the file.
 pub fn write_whole(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let path = std::path::absolute(path)?;
-    let write = || {
-        let mut file = beside().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(parent(&path))?;
-        file.write_all(content)?;
-        file.persist(&path).map(drop).map_err(|error| error.error)
-    };
-    write().map_err(|error| anyhow::anyhow!("write {}: {error}", path.display()))
+    let write = |file: &mut fs::File| file.write_all(content).map_err(|error| naming(path, &error));
+    put(&std::path::absolute(path)?, write).map_err(|error| anyhow::anyhow!("write {error}"))
 }
 
 /// Whether standard output is a terminal.
@@ -404,6 +445,27 @@ mod tests {
         let error = sink.take(&tar_of(&[("a", "no folder")])[..]).unwrap_err().to_string();
         assert!(error.ends_with("deep/out/a: the result has no folder there, the destination has one"), "{error}");
         assert_eq!(fs::read_dir(home.path().join("deep")).unwrap().count(), 1, "nothing half-made stays");
+        assert!(sink.take(&tar_of(&[("0", "first"), ("b", "b"), ("a", "no folder"), ("z", "last")])[..]).is_err());
+        assert_eq!(read("b"), "2");
+        assert!(!out.join("0").exists() && !out.join("z").exists(), "nothing is moved where all can't be");
+    }
+
+    #[test]
+    fn devices_and_links_stay_what_they_are() {
+        let home = tempfile::tempdir().unwrap();
+        let (null, file, link) = (home.path().join("null"), home.path().join("file"), home.path().join("link"));
+        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        fs::write(&file, "old").unwrap();
+        for path in [&null, &link] {
+            clear(path);
+            Sink::File(path.clone()).take(&b"new"[..]).unwrap();
+            write_whole(path, b"newer").unwrap();
+            assert!(fs::symlink_metadata(path).unwrap().is_symlink());
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "newer");
+        clear(&file);
+        assert!(!file.exists() && !fs::metadata("/dev/null").unwrap().is_file());
     }
 
     #[test]
