@@ -7,7 +7,7 @@
 mod build_yard;
 
 use boxyard::engine::build::BuildRequest;
-use build_yard::Yard;
+use build_yard::{Outcome, Yard};
 
 /// Makes a step behave as told without a difference to its key: proxy settings are in none.
 fn told(word: &str) -> impl FnOnce(&mut BuildRequest) + use<'_> {
@@ -37,7 +37,7 @@ async fn a_failing_stage_ends_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_builds_do_an_equal_step_once() {
     let yard = Yard::new().await;
-    let files = [("Dockerfile", "FROM base\nRUN echo up; sleep 0.3; cat /proc/sys/kernel/random/uuid >/id\n")];
+    let files = [("Dockerfile", "FROM base\nRUN echo up; sleep 1; cat /proc/sys/kernel/random/uuid >/id\n")];
     let mut first = yard.begin(&files, |_| {});
     first.until(|outcome| outcome.log.contains("up")).await;
     let second = yard.begin(&files, |_| {});
@@ -45,6 +45,11 @@ async fn two_builds_do_an_equal_step_once() {
     let (first, second) = (first.succeeded(), second.succeeded());
     assert_eq!(second.id, first.id);
     assert_eq!((second.log.as_str(), second.done().len()), ("", 0), "{}", second.text);
+    let took = |outcome: &Outcome| {
+        let step = outcome.vertexes.values().find(|it| it.name.contains("echo up")).unwrap();
+        step.completed.unwrap().duration_since(step.started.unwrap())
+    };
+    assert!(took(&second) < took(&first), "the time of the other build's step is not this one's");
     yard.comes_to_rest().await;
 }
 
@@ -84,4 +89,16 @@ async fn who_waits_for_an_equal_step_tries_it_where_it_failed() {
     assert_eq!(first.failed().code, Some(3));
     assert_eq!(second.succeeded().log, "up\n");
     yard.comes_to_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_waits_for_a_stage_has_not_begun() {
+    let yard = Yard::new().await;
+    let text = "FROM base AS slow\nRUN sleep 0.2; echo 1 >/x\nFROM slow AS above\nRUN cat /x >/y\n\
+        FROM base\nCOPY --from=slow /x /\nRUN --mount=from=above,target=/above cat /above/y\n";
+    let outcome = yard.build(&[("Dockerfile", text)]).await.succeeded();
+    let step = |part: &str| outcome.vertexes.values().find(|it| it.name.contains(part)).unwrap();
+    for (waits, for_it) in [("FROM slow", "sleep"), ("COPY --from=slow", "sleep"), ("from=above", "cat /x >")] {
+        assert!(step(waits).started >= step(for_it).completed, "{waits}: {:?}", outcome.vertexes);
+    }
 }

@@ -430,6 +430,11 @@ async fn names_stand_for_folders_images_layouts_and_urls() {
     for words in ["laid out", "from the web", "from the folder"] {
         assert!(said.contains(words), "{words}: {said}");
     }
+    let said = context.build(&place, &["--target", "build", "--build-context", "build=docker-image://base"]).unwrap();
+    assert!(said.contains("[build 1/1] FROM named context build") && !said.contains("exit 1"), "{said}");
+    let said =
+        context.build(&place, &["--target", "0", "--build-context", &format!("first={}", files.path())]).unwrap();
+    assert!(said.contains("[first 1/1] FROM named context first") && !said.contains("exit 1"), "{said}");
     let from_layout = Folder::new(&[("Dockerfile", "FROM laid\nENV x=$LAID\nCOPY Dockerfile /\n")]);
     from_layout.build(&place, &["--build-context", &format!("laid=oci-layout://{path}")]).unwrap();
     let missing = from_layout.build(&place, &["--build-context", &format!("laid=oci-layout://{path}:v2")]).unwrap_err();

@@ -186,7 +186,7 @@ async fn the_trace_is_buildkits() {
     for (case, file) in [("linear", "trace.txt"), ("linear", "trace-again.txt"), ("failing", "trace.txt")] {
         let mut told = trace_text(&records(&yard, &golden(case), "2").await);
         if let Some(at) = told.find("boxyard/boxyard/") {
-            told.replace_range(at + 16..at + 16 + 32, "REF");
+            told.replace_range(at + 16..at + 16 + 12, "REF");
         }
         if let (Some(from), Some(to)) = (told.find("\"image.name\":\""), told.find(&format!("/{case}:latest\""))) {
             told.replace_range(from + 14..to, "REGISTRY");
@@ -287,6 +287,8 @@ async fn a_result_goes_where_it_is_asked() {
     let metadata: Value = serde_json::from_str(&fs::read_to_string(metadata).unwrap()).unwrap();
     assert!(metadata["image.name"].as_str().unwrap().ends_with("made:1"), "{metadata}");
     assert_ne!(metadata["containerimage.digest"], metadata["containerimage.config.digest"]);
+    let shown = yard.cli(&["builds", "show", metadata["buildx.build.ref"].as_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("COPY --from=make /out /"), "{shown:?}");
     // Nothing was said of an image here.
     assert!(!yard.cli(&["inspect", "made:1"]).status.success());
 
@@ -371,6 +373,30 @@ async fn a_context_comes_from_anywhere() {
     refused(fed(&yard, &["build", "-"], b""), "standard input is empty");
     refused(fed(&yard, &["build", "-f", "-", "-"], b""), "can't be both");
     refused(yard.cli(&["build", "/nowhere/at/all"]), "/nowhere/at/all");
+    yard.leaves_nothing_behind().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dockerfile_is_called_as_it_was_given() {
+    let yard = yard().await;
+    let text = "FROM base\nRUN exit 4\n";
+    let folder = folder_with(&[]);
+    let folder = folder.path().to_str().unwrap();
+    let elsewhere = folder_with(&[("My.Dockerfile", text)]);
+    let outside = elsewhere.path().join("My.Dockerfile");
+    let outside = outside.to_str().unwrap();
+    let says = |output: Output, name: &str| {
+        let said = String::from_utf8(output.stderr).unwrap();
+        let place = format!("\n{name}:2\n--------------------\n   1 |     FROM base\n   2 | >>> RUN exit 4\n");
+        let loading = format!("load build definition from {name}\n");
+        assert!(said.contains(&place) && said.contains(&loading) && !said.contains(".dockerfile."), "{said}");
+    };
+    says(fed(&yard, &["build", "-f", "-", folder], text.as_bytes()), "Dockerfile");
+    says(fed(&yard, &["build", "-"], text.as_bytes()), "Dockerfile");
+    says(yard.cli(&["build", "-f", outside, folder]), outside);
+    let listed = ["builds", "builds show"].map(|verb| yard.cli(&verb.split(' ').collect::<Vec<_>>()).stdout).concat();
+    let listed = String::from_utf8(listed).unwrap();
+    assert!(listed.contains(outside) && !listed.contains(".dockerfile."), "{listed}");
     yard.leaves_nothing_behind().await;
 }
 

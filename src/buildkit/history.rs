@@ -12,7 +12,7 @@ pub struct BuildEntry {
     /// What its image was to be called.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// The Dockerfile's path in the context.
+    /// What its caller calls the Dockerfile: its path in the context, where it is there.
     #[serde(default)]
     pub dockerfile: String,
     /// The stage that was asked for; the last where `None`.

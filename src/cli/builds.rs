@@ -44,7 +44,7 @@ struct List {
 
 #[derive(Debug, Args)]
 struct One {
-    /// The build's ID, or the beginning of it; the last build where it is missing
+    /// The build's ID, or the beginning of it, or buildx.build.ref of --metadata-file; the last build where it is missing
     build: Option<String>,
 }
 
@@ -105,7 +105,7 @@ pub async fn builds(docker: &Docker, builds: &Builds) -> anyhow::Result<ExitCode
         }
         Some(What::Rm(many)) => {
             for id in &many.builds {
-                docker.forget_build(id).await?;
+                docker.forget_build(without_builder(id)).await?;
                 println!("{id}");
             }
         }
@@ -113,10 +113,15 @@ pub async fn builds(docker: &Docker, builds: &Builds) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// The ID of `buildx.build.ref`, which has a builder's and a node's name before it.
+fn without_builder(reference: &str) -> &str {
+    reference.rsplit('/').next().unwrap_or(reference)
+}
+
 impl One {
     async fn find(&self, docker: &Docker) -> anyhow::Result<BuildEntry> {
         match &self.build {
-            Some(id) => Ok(docker.inspect_build(id).await?),
+            Some(id) => Ok(docker.inspect_build(without_builder(id)).await?),
             None => {
                 let last = docker.builds().await?.into_iter().next();
                 last.ok_or_else(|| anyhow::anyhow!("no build is known yet"))

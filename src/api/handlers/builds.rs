@@ -62,6 +62,7 @@ fn request(
     if let Some(dockerfile) = query.owned("dockerfile") {
         request.dockerfile = dockerfile;
     }
+    request.called = query.owned("dockerfilename");
     request.tags = query.list("t");
     request.target = query.owned("target");
     request.build_args = query.json::<BTreeMap<String, Option<String>>>("buildargs")?.unwrap_or_default();

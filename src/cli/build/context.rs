@@ -52,7 +52,12 @@ pub enum Dockerfile {
     /// In the folder, at this path.
     Inside(String),
     /// Elsewhere on this machine.
-    Outside(PathBuf),
+    Outside {
+        /// Where.
+        path: PathBuf,
+        /// As it was typed.
+        given: String,
+    },
     /// On standard input.
     Input,
 }
@@ -138,7 +143,7 @@ impl Context {
         let Context::Folder { folder, dockerfile } = self else { return Ok(None) };
         let (name, path) = match dockerfile {
             Dockerfile::Inside(name) => (name.clone(), folder.join(name)),
-            Dockerfile::Outside(path) => (file_name(path), path.clone()),
+            Dockerfile::Outside { path, given } => (given.clone(), path.clone()),
             Dockerfile::Input => {
                 let text =
                     std::io::read_to_string(std::io::stdin()).context("read the Dockerfile from standard input")?;
@@ -184,7 +189,7 @@ impl Context {
             }
             Context::Folder { folder, dockerfile } => {
                 let beside = match dockerfile {
-                    Dockerfile::Outside(path) => fs::read_to_string(with_suffix(path, ".dockerignore")).ok(),
+                    Dockerfile::Outside { path, .. } => fs::read_to_string(with_suffix(path, ".dockerignore")).ok(),
                     _ => None,
                 };
                 let text = text.map(|text| text.text.as_str()).unwrap_or_default();
@@ -210,7 +215,7 @@ impl Context {
             return Ok(Some((SyncedFolder::new(folder, filter, Vec::new(), &variant), name.clone())));
         }
         let beside = match dockerfile {
-            Dockerfile::Outside(path) => fs::read_to_string(with_suffix(path, ".dockerignore")).ok(),
+            Dockerfile::Outside { path, .. } => fs::read_to_string(with_suffix(path, ".dockerignore")).ok(),
             _ => None,
         };
         let (name, filter, extra) = carried_along(folder, text.map(|it| it.text.as_str()).unwrap_or_default(), beside)?;
@@ -242,7 +247,7 @@ impl Dockerfile {
         let found = found.with_context(|| format!("Dockerfile {}", file.display()))?;
         Ok(match found.strip_prefix(folder) {
             Ok(inside) => Dockerfile::Inside(inside.to_string_lossy().into_owned()),
-            Err(_) => Dockerfile::Outside(found),
+            Err(_) => Dockerfile::Outside { path: found, given: file.to_string_lossy().into_owned() },
         })
     }
 }
@@ -315,10 +320,6 @@ fn is_remote(path: &str) -> bool {
     is_scheme.iter().any(|prefix| path.starts_with(prefix))
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -352,7 +353,8 @@ mod tests {
         let of_folder = |dockerfile| Context::Folder { folder: folder.path().canonicalize().unwrap(), dockerfile };
         assert_eq!(find(path, None), Ok(of_folder(Dockerfile::Inside("Dockerfile".into()))));
         assert_eq!(find(path, Some("-")), Ok(of_folder(Dockerfile::Input)));
-        assert_eq!(find(path, outside.to_str()), Ok(of_folder(Dockerfile::Outside(outside.clone()))));
+        let given = outside.to_str().unwrap().to_owned();
+        assert_eq!(find(path, Some(&given)), Ok(of_folder(Dockerfile::Outside { path: outside.clone(), given })));
         assert_eq!(find("-", Some("a/D")), Ok(Context::Input { dockerfile: "a/D".into() }));
         let url = "https://host/x.git#main:sub";
         assert_eq!(find(url, None), Ok(Context::Remote { url: url.into(), dockerfile: "Dockerfile".into() }));

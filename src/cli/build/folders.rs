@@ -24,6 +24,9 @@ pub async fn provide(
         None => context.attach(call, text).await?,
         Some((folder, dockerfile)) => {
             providers.contexts.insert(CONTEXT.to_owned(), Box::new(folder));
+            if let Some(text) = text.filter(|text| text.name != dockerfile) {
+                call.add("dockerfilename", text.name.as_str());
+            }
             call.add("remote", "client-session").add("dockerfile", dockerfile);
         }
     }

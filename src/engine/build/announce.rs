@@ -85,8 +85,7 @@ pub(super) fn announce(build: &Build, graph: &Graph) {
         build.teller.end_of(number);
     }
     for node in &graph.nodes {
-        let count = build.file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
-        for index in 0..count {
+        for index in 0..node.steps(&build.file) {
             let mut vertex = build.vertex(node.index, index);
             if let (0, Base::Stage(below)) = (index, &node.base) {
                 vertex.inputs.push(build.digest(&format!("{below}.0")));

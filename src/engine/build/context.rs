@@ -98,9 +98,9 @@ impl Context {
         &self.files
     }
 
-    /// The text of the Dockerfile at `path`.
-    pub(super) fn dockerfile(&self, path: &str) -> Result<String, BuildFailure> {
-        let missing = || EngineError::invalid(format!("Cannot locate specified Dockerfile: {path}"));
+    /// The text of the Dockerfile at `path`, which people call `called`.
+    pub(super) fn dockerfile(&self, path: &str, called: &str) -> Result<String, BuildFailure> {
+        let missing = || EngineError::invalid(format!("Cannot locate specified Dockerfile: {called}"));
         let inside = clean(&format!("/{path}"));
         let file = self.find(&[inside.trim_start_matches('/')])?.ok_or_else(missing)?;
         if !file.metadata().is_ok_and(|it| it.is_file()) {
@@ -109,7 +109,7 @@ impl Context {
         let mut text = Vec::new();
         file.take(MAX_DOCKERFILE).read_to_end(&mut text).map_err(|error| disk("read the Dockerfile", &error))?;
         if text.iter().all(u8::is_ascii_whitespace) {
-            return Err(EngineError::invalid(format!("the Dockerfile ({path}) cannot be empty")).into());
+            return Err(EngineError::invalid(format!("the Dockerfile ({called}) cannot be empty")).into());
         }
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
@@ -272,7 +272,7 @@ mod tests {
         }
         context.apply_ignore_rules("./Dockerfile").unwrap();
         assert!(context.path().join("a").exists() && !context.path().join("b").exists());
-        let missing = context.dockerfile("other/Dockerfile").unwrap_err().message;
+        let missing = context.dockerfile("other/Dockerfile", "other/Dockerfile").unwrap_err().message;
         assert_eq!(missing, "Cannot locate specified Dockerfile: other/Dockerfile");
     }
 }

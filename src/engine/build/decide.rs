@@ -41,9 +41,10 @@ impl Decided {
         images: &Images,
         told: &Told<'_>,
     ) -> Result<Self, BuildFailure> {
-        let name = format!("[internal] load build definition from {}", request.dockerfile);
+        let called = request.dockerfile_name();
+        let name = format!("[internal] load build definition from {called}");
         let reading = Internal::begin(told.teller, told.id, "definition", name);
-        let decided = definition(context, &request.dockerfile, told.teller, &reading).and_then(|mut read| {
+        let decided = definition(context, &request.dockerfile, &called, told.teller, &reading).and_then(|mut read| {
             let decided = decide(&mut read, request, images);
             reading.warnings(&read.parsed);
             if let (Err(failure), Some(_)) = (&decided, read.parsed.lint_violation()) {
@@ -68,12 +69,13 @@ struct Definition {
 fn definition(
     context: &Context,
     dockerfile: &str,
+    called: &str,
     teller: &Teller,
     reading: &Internal,
 ) -> Result<Definition, BuildFailure> {
-    let text = context.dockerfile(dockerfile)?;
+    let text = context.dockerfile(dockerfile, called)?;
     reading.part(format!("transferring dockerfile: {}", size(text.len() as u64)), reading.started());
-    teller.read(Source { file: dockerfile.to_owned(), text: text.clone() });
+    teller.read(Source { file: called.to_owned(), text: text.clone() });
     let parsed = parse(&text);
     if let Some(error) = parsed.first_error() {
         let failure = BuildFailure::from(EngineError::invalid(error.parse_error()));

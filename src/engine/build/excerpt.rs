@@ -13,7 +13,7 @@ pub(super) const SOURCE_ID: &str = "boxyard.build.source";
 /// A Dockerfile's text.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    /// Its path in the context.
+    /// What its caller calls it.
     pub file: String,
     /// All of it.
     pub text: String,

@@ -28,6 +28,16 @@ pub(super) struct Node {
     pub base: Base,
     /// The platform its FROM asks for.
     pub platform: Option<String>,
+    /// Whether a named context stands in for it: that is its result, and its instructions are left out.
+    pub is_replaced: bool,
+}
+
+impl Node {
+    /// How many steps it has.
+    pub(super) fn steps(&self, file: &Dockerfile) -> usize {
+        let all = file.stages.get(self.index).map_or(0, |stage| stage.instructions.len());
+        if self.is_replaced { all.min(1) } else { all }
+    }
 }
 
 /// The stages a build needs, in the order of the Dockerfile; the last is the result.
@@ -59,6 +69,10 @@ impl Graph {
                 continue;
             }
             let node = node(file, stage, facts)?;
+            if node.is_replaced {
+                nodes.insert(index, node);
+                continue;
+            }
             if let Base::Stage(below) = node.base {
                 wanted.push(below);
             }
@@ -100,7 +114,24 @@ fn find_target<'a>(file: &'a Dockerfile, target: &str) -> Result<&'a Stage, Plan
         .ok_or_else(|| PlanError::new(format!("failed to reach build target {target} in Dockerfile")))
 }
 
+/// What is told in place of a stage's instructions where a named context stands in for it.
+pub(super) fn replaced(stage: &Stage) -> String {
+    format!("FROM named context {}", stage.name.as_deref().unwrap_or_default())
+}
+
+/// Whether a named context stands in for the stage.
+pub(super) fn is_replaced(stage: &Stage, facts: &BuildFacts) -> bool {
+    stage.name.as_deref().is_some_and(|name| facts.contexts.get(name).is_some())
+}
+
 fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, PlanError> {
+    if let Some(name) = stage.name.as_deref().filter(|_| is_replaced(stage, facts)) {
+        let base = match facts.contexts.get(name) {
+            Some(Spec::Image(image)) => Base::Image(image.clone()),
+            _ => Base::Context(name.to_owned()),
+        };
+        return Ok(Node { index: stage.index, base, platform: None, is_replaced: true });
+    }
     let Some(Body::From(from)) = file.stage_instructions(stage).first().map(|first| &first.body) else {
         return Err(PlanError::new("no build stage in current context"));
     };
@@ -120,7 +151,8 @@ fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, Pl
         (None, None) if name == "scratch" => Base::Scratch,
         (None, None) => Base::Image(name),
     };
-    Ok(Node { index: stage.index, base, platform: platform.filter(|platform| !platform.is_empty()) })
+    let platform = platform.filter(|platform| !platform.is_empty());
+    Ok(Node { index: stage.index, base, platform, is_replaced: false })
 }
 
 /// The stages that a stage copies from. Where a variable of the stage decides, that is found out as the step comes; so
@@ -131,10 +163,7 @@ fn sources<'a>(
     instructions: impl Iterator<Item = &'a Instruction>,
     facts: &BuildFacts,
 ) -> BTreeSet<usize> {
-    let is_replaced = |index: &usize| {
-        let name = file.stages.get(*index).and_then(|stage| stage.name.as_deref());
-        name.is_some_and(|name| facts.contexts.get(name).is_some())
-    };
+    let is_replaced = |index: &usize| file.stages.get(*index).is_some_and(|stage| is_replaced(stage, facts));
     let mut found = BTreeSet::new();
     for instruction in instructions {
         let mounted = instruction.flags_named("mount").filter_map(|flag| from_of_mount(flag.value.as_deref()?));
@@ -225,7 +254,8 @@ mod tests {
             graph.nodes.into_iter().map(|node| (node.index, node.base)).collect()
         };
         assert_eq!(nodes(None), [(1, Base::Image("debian".into())), (2, Base::Context("src".into()))]);
-        assert_eq!(nodes(Some("0")), [(0, Base::Image("mine".into()))]);
+        assert_eq!(nodes(Some("0")), [(0, Base::Image("ready".into()))]);
+        assert_eq!(nodes(Some("build")), [(0, Base::Image("ready".into()))]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl History {
         let entry = BuildEntry {
             id: id.clone(),
             tags: request.tags.clone(),
-            dockerfile: request.dockerfile.clone(),
+            dockerfile: request.dockerfile_name(),
             target: request.target.clone(),
             context: match &request.context {
                 BuildContext::Remote(url) => without_password(url),

@@ -21,7 +21,7 @@ impl Numbering {
         let mut first = BTreeMap::new();
         for node in &graph.nodes {
             first.insert(node.index, total);
-            total += file.stages.get(node.index).map_or(0, |stage| stage.instructions.len());
+            total += node.steps(file);
         }
         Self { first, total }
     }

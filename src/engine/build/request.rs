@@ -35,6 +35,8 @@ pub struct BuildRequest {
     pub context: BuildContext,
     /// The Dockerfile's path inside the context (`dockerfile`).
     pub dockerfile: String,
+    /// What its caller calls the Dockerfile, where that is not its path in the context (`dockerfilename`, Boxyard's own).
+    pub called: Option<String>,
     /// Names for the result (`t`), each `name[:tag]`.
     pub tags: Vec<String>,
     /// The stage to build (`target`), by name or number; the last where `None`.
@@ -75,12 +77,34 @@ pub struct BuildRequest {
     pub auth: HashMap<String, docker::AuthConfig>,
 }
 
+/// The Dockerfile's usual name.
+const USUAL: &str = "Dockerfile";
+
+/// Whether the name was made up by docker's client, which calls a Dockerfile from standard input or outside the context
+/// `.dockerfile.` and 20 random digits.
+fn is_made_up(name: &str) -> bool {
+    let digits = name.strip_prefix(".dockerfile.").unwrap_or_default();
+    digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 impl BuildRequest {
+    /// The Dockerfile's name for people: never one that they have not seen before.
+    pub(super) fn dockerfile_name(&self) -> String {
+        let name = match &self.called {
+            Some(called) => called,
+            None if is_made_up(&self.dockerfile) => USUAL,
+            None => &self.dockerfile,
+        };
+        // It is shown on terminals.
+        name.chars().filter(|character| !character.is_control()).collect()
+    }
+
     /// A build of the `Dockerfile` in `context` with everything at its default.
     pub fn new(context: BuildContext) -> Self {
         Self {
             context,
-            dockerfile: "Dockerfile".to_owned(),
+            dockerfile: USUAL.to_owned(),
+            called: None,
             tags: Vec::new(),
             target: None,
             build_args: BTreeMap::new(),
@@ -100,5 +124,24 @@ impl BuildRequest {
             session: None,
             auth: HashMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dockerfile_is_called_as_its_caller_calls_it() {
+        let name = |dockerfile: &str, called: Option<&str>| {
+            let request = BuildRequest::new(BuildContext::Client(String::new()));
+            let (dockerfile, called) = (dockerfile.to_owned(), called.map(str::to_owned));
+            BuildRequest { dockerfile, called, ..request }.dockerfile_name()
+        };
+        assert_eq!(name("deploy/Dockerfile", None), "deploy/Dockerfile");
+        assert_eq!(name(".dockerfile.0123456789abcdef0123", None), "Dockerfile");
+        assert_eq!(name(".dockerfile.0123456789abcdef0123", Some("../a/D")), "../a/D");
+        assert_eq!(name(".dockerfile.mine", None), ".dockerfile.mine");
+        assert_eq!(name("D", Some("a\u{1b}[2Jb")), "a[2Jb");
     }
 }

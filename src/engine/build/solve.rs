@@ -78,7 +78,7 @@ async fn solve(
         facts,
         context: Arc::new(context.until(&cancel)),
         cancel,
-        project: tags.first().map_or_else(|| request.dockerfile.clone(), Reference::familiar_name),
+        project: tags.first().map_or_else(|| request.dockerfile_name(), Reference::familiar_name),
         no_cache: request.no_cache,
         no_cache_filter: request.no_cache_filter,
         imports,

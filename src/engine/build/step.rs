@@ -1,12 +1,35 @@
 //! Tells of one step: BuildKit's vertex, status and log messages, and the classic text.
 
-use jiff::Timestamp;
+use std::future::Future;
+use std::pin::pin;
+
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
 
 use super::progress::{BuildFailure, BuildMessage};
 use super::run::Output;
 use super::teller::Teller;
 use crate::buildkit::{MISS, Vertex, VertexLog, VertexStatus};
 use crate::engine::image::Progress;
+
+/// What of a step's time is its own: waiting for other steps is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// It waits, and worked so long before that.
+    Waiting(SignedDuration),
+    /// It works.
+    Working,
+    /// It has ended.
+    Ended,
+}
+
+/// Where the results of a step's parts came from: FROM has one for each ONBUILD instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    None,
+    Cached,
+    NotAllCached,
+}
 
 /// The teller of one step.
 pub(super) struct StepTeller {
@@ -15,6 +38,8 @@ pub(super) struct StepTeller {
     /// Its place in the classic numbering, from 0.
     number: usize,
     total: usize,
+    work: Work,
+    parts: Parts,
     statuses: u64,
     /// The beginning of a character whose rest has not come yet, by stream.
     cut: [Vec<u8>; 2],
@@ -22,26 +47,73 @@ pub(super) struct StepTeller {
 
 impl StepTeller {
     pub(super) fn new(teller: Teller, vertex: Vertex, number: usize, total: usize) -> Self {
-        Self { teller, vertex, number, total, statuses: 0, cut: Default::default() }
+        let work = Work::Waiting(SignedDuration::ZERO);
+        Self { teller, vertex, number, total, work, parts: Parts::None, statuses: 0, cut: Default::default() }
     }
 
     fn tell_vertex(&self) {
         self.teller.tell(BuildMessage::Vertex(self.vertex.clone()));
     }
 
-    /// Its turn has come.
-    pub(super) fn begin(&mut self, instruction: &str) {
-        self.vertex.started = Some(Timestamp::now());
-        self.tell_vertex();
+    /// Its turn has come. It does nothing yet: that is for [`StepTeller::works`] to say.
+    pub(super) fn begin(&self, instruction: &str) {
         // In two records, as dockerd sends it.
         self.text(format!("Step {}/{} : {instruction}", self.number + 1, self.total));
         self.text("\n");
+    }
+
+    /// From here on it does what it is for: its time counts.
+    pub(super) fn works(&mut self) {
+        if let Work::Waiting(before) = self.work {
+            // As if it had begun so much later as it waited.
+            let now = Timestamp::now();
+            self.vertex.started = Some(now.checked_sub(before).unwrap_or(now));
+            self.work = Work::Working;
+            self.tell_vertex();
+        }
+    }
+
+    fn waits(&mut self) {
+        if let (Work::Working, Some(started)) = (self.work, self.vertex.started) {
+            self.work = Work::Waiting(Timestamp::now().duration_since(started));
+            self.vertex.started = None;
+            self.tell_vertex();
+        }
+    }
+
+    /// Waits for what others do, which is no time of its own; afterwards it works.
+    pub(super) async fn wait_for<T>(&mut self, others: impl Future<Output = T>) -> T {
+        let mut others = pin!(others);
+        let done = match others.as_mut().now_or_never() {
+            Some(done) => done,
+            None => {
+                self.waits();
+                others.await
+            }
+        };
+        self.works();
+        done
     }
 
     /// Its result comes from the cache.
     pub(super) fn cached(&mut self) {
         self.vertex.cached = true;
         self.text(" ---> Using cache\n");
+    }
+
+    /// One of its parts begins.
+    pub(super) fn begin_part(&mut self) {
+        self.vertex.cached = false;
+    }
+
+    /// A part is done; says whether its result came from the cache.
+    pub(super) fn end_part(&mut self) -> bool {
+        let was_cached = self.vertex.cached;
+        self.parts = match (self.parts, was_cached) {
+            (Parts::None | Parts::Cached, true) => Parts::Cached,
+            _ => Parts::NotAllCached,
+        };
+        was_cached
     }
 
     /// The cache has nothing for it, though it had before.
@@ -65,15 +137,17 @@ impl StepTeller {
         }));
     }
 
-    /// Whether its result came from the cache.
-    pub(super) fn was_cached(&self) -> bool {
-        self.vertex.cached
-    }
-
     /// It has ended, well or not; passes the outcome on.
     pub(super) fn settle<T>(&mut self, outcome: Result<T, BuildFailure>) -> Result<T, BuildFailure> {
-        self.vertex.completed = Some(Timestamp::now());
+        let now = Timestamp::now();
+        if let Work::Waiting(before) = self.work {
+            self.vertex.started = Some(now.checked_sub(before).unwrap_or(now));
+        }
+        self.work = Work::Ended;
+        self.vertex.completed = Some(now);
+        self.vertex.cached = self.parts == Parts::Cached;
         if let Err(failure) = &outcome {
+            self.vertex.cached = false;
             self.vertex.error = failure.in_buildkits_words();
             self.teller.blame(self.vertex.lines, failure);
         }

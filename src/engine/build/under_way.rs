@@ -11,6 +11,7 @@ use super::announce::digest_in;
 use super::base::Bases;
 use super::cache::Cache;
 use super::exchange::{Imports, Specs};
+use super::graph::{is_replaced, replaced};
 use super::kept::KeptContexts;
 use super::mounts::CacheMounts;
 use super::numbering::Numbering;
@@ -206,11 +207,14 @@ impl Build {
             (None, 1) => String::new(),
             (None, _) => format!("stage-{stage} "),
         };
-        let text = instruction.map(one_line).unwrap_or_default();
+        let (text, count) = match is_replaced(it, &self.facts) {
+            true => (replaced(it), 1),
+            false => (instruction.map(one_line).unwrap_or_default(), instructions.len()),
+        };
         Vertex {
             digest: self.digest(&format!("{stage}.{index}")),
             inputs: index.checked_sub(1).map(|before| self.digest(&format!("{stage}.{before}"))).into_iter().collect(),
-            name: format!("[{label}{}/{}] {text}", index + 1, instructions.len()),
+            name: format!("[{label}{}/{count}] {text}", index + 1),
             lines: instruction.map(|instruction| instruction.lines),
             ..Vertex::default()
         }

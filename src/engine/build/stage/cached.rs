@@ -31,10 +31,14 @@ impl Work<'_> {
         if let Some(done) = self.own(key, teller) {
             return Ok(Claim::Done(done));
         }
-        let turn = tokio::select! {
-            turn = self.build.turns().take(key.digest()) => turn,
-            () = self.build.cancel.cancelled() => return Err(BuildFailure::cancelled()),
+        let (turns, cancel) = (self.build.turns(), &self.build.cancel);
+        let turn = async {
+            tokio::select! {
+                turn = turns.take(key.digest()) => Ok(turn),
+                () = cancel.cancelled() => Err(BuildFailure::cancelled()),
+            }
         };
+        let turn = teller.wait_for(turn).await?;
         // Whoever had the turn before has done it by now, unless it failed or was cancelled.
         if let Some(done) = self.known(key, teller).await {
             return Ok(Claim::Done(done));

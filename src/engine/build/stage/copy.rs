@@ -33,10 +33,11 @@ impl Work<'_> {
         };
         let (tree, owners) = match &step.from {
             None => (Arc::clone(&self.build.context), Owners::Ignored),
-            Some(from) => self.tree_of(from).await?,
+            Some(from) => self.tree_of(from, teller).await?,
         };
+        teller.works();
         let items = self.look(step).await.map_err(&failed)?;
-        let permit = self.build.permit().await?;
+        let permit = teller.wait_for(self.build.permit()).await?;
         let bundle = {
             let exclude = excluded(&step.exclude).map_err(&failed)?;
             let (tree, step) = (Arc::clone(&tree), step.clone());

@@ -32,20 +32,26 @@ pub(in crate::engine::build) enum Origin {
 
 impl Work<'_> {
     /// What `name` stands for in an instruction of this stage. A stage that a named context replaces is that context.
-    pub(super) async fn from(&self, name: &str) -> Result<Origin, BuildFailure> {
+    pub(super) async fn from(&self, name: &str, teller: &mut StepTeller) -> Result<Origin, BuildFailure> {
         let build = self.build;
         let stage = stage_before(&build.file, name, self.index);
         let key = build.context_for(name, self.index);
         if let Some(key) = key {
+            teller.works();
             return match build.named_files(&key).await? {
                 Some(files) => Ok(Origin::Files(files)),
                 None => self.layers_of_image(&build.named_image(&key).await?.unwrap_or(key)).await,
             };
         }
         match stage {
-            Some(index) if build.has_stage(index) => Ok(Origin::Layers(build.result_of(index).await?.layers.clone())),
+            Some(index) if build.has_stage(index) => {
+                Ok(Origin::Layers(teller.wait_for(build.result_of(index)).await?.layers.clone()))
+            }
             _ if name == "scratch" => Ok(Origin::Layers(Vec::new())),
-            _ => self.layers_of_image(name).await,
+            _ => {
+                teller.works();
+                self.layers_of_image(name).await
+            }
         }
     }
 
@@ -58,8 +64,12 @@ impl Work<'_> {
 
     /// The tree of `name`, and whether copies keep its owners: those of an image mean something, those of a folder of the
     /// client do not.
-    pub(super) async fn tree_of(&self, name: &str) -> Result<(Arc<Tree>, Owners), BuildFailure> {
-        match self.from(name).await? {
+    pub(super) async fn tree_of(
+        &self,
+        name: &str,
+        teller: &mut StepTeller,
+    ) -> Result<(Arc<Tree>, Owners), BuildFailure> {
+        match self.from(name, teller).await? {
             Origin::Files(files) => {
                 let told = |error: std::io::Error| EngineError::system(format!("open build context {name}: {error}"));
                 Ok((Arc::new(files.tree().map_err(told)?.until(&self.build.cancel)), Owners::Ignored))
@@ -113,6 +123,7 @@ pub(super) async fn begin_with_files(
     })
     .await?;
     let key = work.dated(Key::new("context", format!("FROM {key}"), None).with_files(&facts));
+    teller.begin_part();
     let done = match work.claim(&key, teller).await? {
         Claim::Done(done) => done,
         Claim::Mine(_turn) => {
@@ -134,6 +145,7 @@ pub(super) async fn begin_with_files(
             work.keep(key, layer)?
         }
     };
+    teller.end_part();
     result.layers.extend(done.layer.map(|layer| layer.chain_id));
     Ok(result)
 }

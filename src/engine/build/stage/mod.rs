@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use self::lineage::Lineage;
 pub(super) use self::lineage::Position;
 use super::cache::BaseImage;
-use super::graph::{Base, Node, trigger};
+use super::graph::{Base, Node, replaced, trigger};
 use super::plan::{DEFAULT_PATH, Planned, StageState, Step};
 use super::progress::BuildFailure;
 use super::step::StepTeller;
@@ -64,13 +64,18 @@ pub(super) async fn build_stage(build: &Arc<Build>, node: &Node) -> Result<Stage
     let Some(stage) = build.file.stages.get(node.index) else { return Err(BuildFailure::cancelled()) };
     let instructions = build.file.stage_instructions(stage);
     let Some((from, rest)) = instructions.split_first() else { return Err(BuildFailure::cancelled()) };
+    let rest = if node.is_replaced { &[] } else { rest };
     let mut teller = build.teller_of(node.index, 0);
-    teller.begin(&from.text);
+    match node.is_replaced {
+        true => teller.begin(&replaced(stage)),
+        false => teller.begin(&from.text),
+    }
     let begun = begin(build, node, &mut teller).await;
-    let result = teller.settle(begun)?;
+    let result = teller.settle_failure(begun)?;
 
     let mut work = Work::new(build, node.index, result);
-    let triggers = teller.settle_failure(work.take_triggers())?;
+    // What stands in for a stage is what comes of it, and no base.
+    let triggers = if node.is_replaced { Vec::new() } else { teller.settle_failure(work.take_triggers())? };
     if !triggers.is_empty() {
         let plural = if triggers.len() == 1 { "" } else { "s" };
         teller.text(format!("# Executing {} build trigger{plural}\n", triggers.len()));
@@ -80,6 +85,7 @@ pub(super) async fn build_stage(build: &Arc<Build>, node: &Node) -> Result<Stage
         let outcome = work.instruction(trigger, from.lines, &mut teller).await;
         teller.settle_failure(outcome)?;
     }
+    teller.settle(Ok(()))?;
     teller.end();
     for (index, instruction) in rest.iter().enumerate() {
         work.position.go_to(index + 1, instruction);
@@ -94,6 +100,9 @@ pub(super) async fn build_stage(build: &Arc<Build>, node: &Node) -> Result<Stage
 
 /// FROM.
 async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Result<StageResult, BuildFailure> {
+    if !matches!(node.base, Base::Stage(_)) {
+        teller.works();
+    }
     match &node.base {
         Base::Scratch => {
             teller.text(" ---> \n");
@@ -109,7 +118,7 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
             Ok(StageResult { config, ..StageResult::default() })
         }
         Base::Stage(index) => {
-            let below = build.result_of(*index).await?;
+            let below = teller.wait_for(build.result_of(*index)).await?;
             let state = StageState::on(below.config.config.clone(), None);
             if !has_triggers(&below.config) {
                 teller.text(format!(" ---> {}\n", below.short_id(&state)));
@@ -210,13 +219,20 @@ impl<'a> Work<'a> {
             EngineError::invalid(format!("dockerfile parse error on line {}: {error}", lines.first))
         })?;
         self.position.created_by = created_by.clone();
+        teller.begin_part();
         let done = match step {
-            Step::Configure => self.configure(&after, &created_by, teller).await?,
-            Step::MakeWorkdir(path) => self.make_workdir(path, &created_by, teller).await?,
+            Step::Configure => {
+                teller.works();
+                self.configure(&after, &created_by, teller).await?
+            }
+            Step::MakeWorkdir(path) => {
+                teller.works();
+                self.make_workdir(path, &created_by, teller).await?
+            }
             Step::Run(run) => self.run(&run, teller).await?,
             Step::Copy(copy) => self.copy(&copy, &created_by, teller).await?,
         };
-        if !teller.was_cached() {
+        if !teller.end_part() {
             self.result.lineage.changed.get_or_insert_with(|| self.position.text.clone());
         }
         self.state = after;

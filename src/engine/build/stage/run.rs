@@ -24,7 +24,8 @@ const INSECURE: &str = "security.insecure";
 impl Work<'_> {
     pub(super) async fn run(&self, step: &RunStep, teller: &mut StepTeller) -> Result<Done, BuildFailure> {
         self.refuse_what_is_not_allowed(step)?;
-        let sources = self.mount_sources(step).await?;
+        let sources = self.mount_sources(step, teller).await?;
+        teller.works();
         let key = self.dated(self.run_key(step, &sources));
         let _turn = match self.claim(&key, teller).await? {
             Claim::Done(done) => return Ok(done),
@@ -92,8 +93,9 @@ impl Work<'_> {
         teller: &mut StepTeller,
     ) -> Result<Option<Layer>, BuildFailure> {
         // Caches before the permit: who waits for a cache must not keep others from working, least of all its user.
-        let leases = self.build.cache_mounts().take_all(sources.wants(&step.mounts), &self.build.cancel).await?;
-        let _permit = self.build.permit().await?;
+        let leases = self.build.cache_mounts().take_all(sources.wants(&step.mounts), &self.build.cancel);
+        let leases = teller.wait_for(leases).await?;
+        let _permit = teller.wait_for(self.build.permit()).await?;
         let mut place = Place::new(self.build, &self.result.layers)?;
         let asks = |mount: &RunMount| matches!(mount.what, Mounted::Secret { .. } | Mounted::Ssh(_));
         let session = if step.mounts.iter().any(asks) { self.build.session().await? } else { None };
@@ -156,13 +158,13 @@ impl Work<'_> {
     }
 
     /// Finds the files that mounts show, and looks at them.
-    async fn mount_sources(&self, step: &RunStep) -> Result<Sources, BuildFailure> {
+    async fn mount_sources(&self, step: &RunStep, teller: &mut StepTeller) -> Result<Sources, BuildFailure> {
         let mut sources = Sources::default();
         for (at, mount) in step.mounts.iter().enumerate() {
             let source = match &mount.what {
-                Mounted::Bind { from, .. } => self.mount_source(from.as_deref()).await?,
+                Mounted::Bind { from, .. } => self.mount_source(from.as_deref(), teller).await?,
                 Mounted::Cache { cache, .. } if cache.from.is_some() => {
-                    self.mount_source(cache.from.as_deref()).await?
+                    self.mount_source(cache.from.as_deref(), teller).await?
                 }
                 _ => continue,
             };
@@ -176,11 +178,11 @@ impl Work<'_> {
         Ok(sources)
     }
 
-    async fn mount_source(&self, from: Option<&str>) -> Result<Source, BuildFailure> {
+    async fn mount_source(&self, from: Option<&str>, teller: &mut StepTeller) -> Result<Source, BuildFailure> {
         let Some(from) = from else {
             return Ok(Source { tree: Arc::clone(&self.build.context), origin: Origin::Folder });
         };
-        let layers = match self.from(from).await? {
+        let layers = match self.from(from, teller).await? {
             super::from::Origin::Layers(layers) => layers,
             super::from::Origin::Files(files) => {
                 let told = |error: std::io::Error| EngineError::system(format!("open build context {from}: {error}"));
