@@ -24,7 +24,7 @@ use crate::engine::layer::{Applied, ApplyOptions, LayerError, Watched, apply_tar
 use crate::engine::store::StateRoot;
 
 /// A Dockerfile larger than this is none.
-const MAX_DOCKERFILE: u64 = 16 << 20;
+pub(super) const MAX_DOCKERFILE: u64 = 16 << 20;
 
 /// A received context.
 pub(super) struct Context {

@@ -1,18 +1,27 @@
 //! Downloads: the URLs of ADD, and remote contexts.
+//!
+//! What came before and was kept is asked for with what its server called it then: a server that answers "not modified", or
+//! with the same strong `ETag`, sends nothing.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
+use reqwest::header::{CACHE_CONTROL, CONTENT_DISPOSITION, DATE, ETAG, HeaderMap, HeaderName};
+use reqwest::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::{Response, StatusCode};
 use rustix::fs::{Mode, Timespec, Timestamps};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::copy::{CopyError, Destination};
+use super::downloads::{Downloads, Kept, Record};
 use super::source::without_password;
 use crate::engine::layer::{Digest, Hasher};
-use crate::engine::store::StateRoot;
 use crate::engine::{EngineError, ErrorKind};
 
 /// A server that says nothing for so long is given up.
@@ -21,13 +30,15 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const MAX_BYTES: u64 = 64 << 30;
 /// How much of a server's refusal is told.
 const MAX_WORDS: usize = 300;
+/// So many seconds after a change a server's time of it means something: within one, a file may change twice.
+const SETTLED: i64 = 2;
 
-/// A downloaded file, which goes with this value.
+/// A downloaded file.
 pub(super) struct Download {
     /// From where.
     pub url: String,
-    /// What came.
-    pub file: NamedTempFile,
+    /// What came; kept, or gone with this value.
+    pub file: File,
     /// Its digest.
     pub digest: Digest,
     /// When the server says it changed, in seconds since 1970; 0 where it does not say.
@@ -37,6 +48,18 @@ pub(super) struct Download {
 }
 
 impl Download {
+    /// The file, to be read from its beginning.
+    pub(super) fn reopen(&self) -> io::Result<File> {
+        File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// What was kept of an earlier one.
+    fn again(url: &str, Kept { record, body }: Kept) -> Self {
+        let modified = record.last_modified.as_deref().and_then(http_date).unwrap_or(0);
+        let Record { digest, offered_name, .. } = record;
+        Self { url: url.to_owned(), file: body, digest, modified, offered_name }
+    }
+
     /// The name that the URL gives it, else the server.
     pub(super) fn name(&self) -> Option<String> {
         let path = self.url.split_once("://").map_or("", |(_, rest)| rest).split(['?', '#']).next().unwrap_or_default();
@@ -58,50 +81,140 @@ pub(super) fn is_url(source: &str) -> bool {
     lower.starts_with("http://") || lower.starts_with("https://")
 }
 
-/// Downloads `url` into the state root's temp folder. A `checksum` refuses anything else.
-pub(super) async fn fetch(
-    root: &Arc<StateRoot>,
-    url: &str,
-    checksum: Option<&Digest>,
-    cancel: &CancellationToken,
-) -> Result<Download, EngineError> {
-    tokio::select! {
-        download = download(root, url, checksum) => download,
-        () = cancel.cancelled() => Err(EngineError::new(ErrorKind::Unavailable, "the build was cancelled")),
+impl Downloads {
+    /// Brings what `url` names. A `checksum` refuses anything else, and what is kept and fits it is not asked for.
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        url: &str,
+        checksum: Option<&Digest>,
+        cancel: &CancellationToken,
+    ) -> Result<Download, EngineError> {
+        let (own, wanted) = (Arc::clone(self), url.to_owned());
+        let kept = blocking(move || own.find(&wanted)).await?;
+        match kept {
+            Some(kept) if checksum.is_some_and(|wanted| *wanted == kept.record.digest) => self.again(url, kept).await,
+            kept => tokio::select! {
+                download = self.ask(url, kept.filter(|_| checksum.is_none()), checksum) => download,
+                () = cancel.cancelled() => Err(EngineError::new(ErrorKind::Unavailable, "the build was cancelled")),
+            },
+        }
+    }
+
+    /// What was kept, of use once more.
+    async fn again(self: &Arc<Self>, url: &str, kept: Kept) -> Result<Download, EngineError> {
+        let (own, noted, record) = (Arc::clone(self), url.to_owned(), kept.record.clone());
+        blocking(move || own.touch(&noted, &record)).await?;
+        Ok(Download::again(url, kept))
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        url: &str,
+        kept: Option<Kept>,
+        checksum: Option<&Digest>,
+    ) -> Result<Download, EngineError> {
+        let mut request = client()?.get(url);
+        if let Some(Kept { record, .. }) = &kept {
+            for (name, value) in [(IF_NONE_MATCH, &record.etag), (IF_MODIFIED_SINCE, &record.last_modified)] {
+                request = value.iter().fold(request, |request, value| request.header(&name, value));
+            }
+        }
+        let response = request.send().await.map_err(|error| broken(url, &error))?;
+        if let Some(kept) = kept.filter(|kept| is_unchanged(response.status(), response.headers(), &kept.record)) {
+            return self.again(url, kept).await;
+        }
+        if !response.status().is_success() {
+            return Err(refusal(&without_password(url), response).await);
+        }
+        self.receive(url, response, checksum).await
+    }
+
+    async fn receive(
+        self: &Arc<Self>,
+        url: &str,
+        response: Response,
+        checksum: Option<&Digest>,
+    ) -> Result<Download, EngineError> {
+        let shown = without_password(url);
+        let disk = |error: io::Error| EngineError::system(format!("store {shown}: {error}"));
+        let mut record = described(&shown, response.headers());
+        let is_worth_keeping = is_worth_keeping(response.headers(), &record);
+        let modified = text_of(response.headers(), LAST_MODIFIED).and_then(http_date).unwrap_or(0);
+        let mut file = NamedTempFile::new_in(self.root.path().join("tmp")).map_err(disk)?;
+        let mut hasher = Hasher::default();
+        let mut body = response.bytes_stream();
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| broken(url, &error))?;
+            record.bytes += chunk.len() as u64;
+            if record.bytes > MAX_BYTES {
+                return Err(EngineError::invalid(format!("{shown} is larger than {} GiB", MAX_BYTES >> 30)));
+            }
+            hasher.update(&chunk);
+            file.write_all(&chunk).map_err(disk)?;
+        }
+        record.digest = hasher.finish();
+        if let Some(wanted) = checksum.filter(|wanted| **wanted != record.digest) {
+            let got = record.digest;
+            return Err(EngineError::invalid(format!("digest mismatch for {shown}: expected {wanted}, got {got}")));
+        }
+        let (digest, offered_name) = (record.digest, record.offered_name.clone());
+        let content = file.reopen().map_err(disk)?;
+        if is_worth_keeping {
+            let (own, wanted) = (Arc::clone(self), url.to_owned());
+            // It only saves time later.
+            if let Err(error) = blocking(move || own.keep(&wanted, &record, file)).await? {
+                tracing::warn!(%error, url = shown, "a download is not kept");
+            }
+        }
+        Ok(Download { url: url.to_owned(), file: content, digest, modified, offered_name })
     }
 }
 
-async fn download(root: &StateRoot, url: &str, checksum: Option<&Digest>) -> Result<Download, EngineError> {
-    let shown = without_password(url);
-    let broken = |error: reqwest::Error| {
-        EngineError::new(ErrorKind::Unavailable, format!("failed to GET {shown}: {}", innermost(&error)))
-    };
-    let disk = |error: std::io::Error| EngineError::system(format!("store {shown}: {error}"));
-    let response = client()?.get(url).send().await.map_err(broken)?;
-    if !response.status().is_success() {
-        return Err(refusal(&shown, response).await);
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))
+}
+
+fn broken(url: &str, error: &reqwest::Error) -> EngineError {
+    let message = format!("failed to GET {}: {}", without_password(url), innermost(error));
+    EngineError::new(ErrorKind::Unavailable, message)
+}
+
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// What a server's answer says of a file that is still to come.
+fn described(shown: &str, headers: &HeaderMap) -> Record {
+    let now = Timestamp::now();
+    Record {
+        url: shown.to_owned(),
+        etag: text_of(headers, ETAG).map(str::to_owned),
+        last_modified: text_of(headers, LAST_MODIFIED).map(str::to_owned),
+        digest: Digest::of(b""),
+        bytes: 0,
+        offered_name: text_of(headers, CONTENT_DISPOSITION).and_then(offered_name),
+        created: now,
+        used: now,
+        uses: 0,
     }
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let modified = header("last-modified").and_then(http_date).unwrap_or(0);
-    let offered_name = header("content-disposition").and_then(offered_name);
-    let mut file = NamedTempFile::new_in(root.path().join("tmp")).map_err(disk)?;
-    let mut hasher = Hasher::default();
-    let mut bytes = 0_u64;
-    let mut body = response.bytes_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(broken)?;
-        bytes += chunk.len() as u64;
-        if bytes > MAX_BYTES {
-            return Err(EngineError::invalid(format!("{shown} is larger than {} GiB", MAX_BYTES >> 30)));
-        }
-        hasher.update(&chunk);
-        file.write_all(&chunk).map_err(disk)?;
+}
+
+/// Whether the server can tell later that it has not changed, and may be asked to.
+fn is_worth_keeping(headers: &HeaderMap, record: &Record) -> bool {
+    let forbids = |part: &str| part.trim().eq_ignore_ascii_case("no-store");
+    if text_of(headers, CACHE_CONTROL).is_some_and(|text| text.split(',').any(forbids)) {
+        return false;
     }
-    let digest = hasher.finish();
-    if let Some(wanted) = checksum.filter(|wanted| **wanted != digest) {
-        return Err(EngineError::invalid(format!("digest mismatch for {shown}: expected {wanted}, got {digest}")));
-    }
-    Ok(Download { url: url.to_owned(), file, digest, modified, offered_name })
+    let now = text_of(headers, DATE).and_then(http_date).unwrap_or_else(|| Timestamp::now().as_second());
+    let changed = record.last_modified.as_deref().and_then(http_date);
+    record.etag.is_some() || changed.is_some_and(|changed| now >= changed.saturating_add(SETTLED))
+}
+
+/// Whether a server's answer means what was kept. Some have an `ETag` but know nothing of `If-None-Match`; a weak one
+/// names no certain bytes.
+fn is_unchanged(status: StatusCode, headers: &HeaderMap, record: &Record) -> bool {
+    let named = text_of(headers, ETAG).filter(|etag| !etag.starts_with("W/"));
+    status == StatusCode::NOT_MODIFIED || status.is_success() && named.is_some() && named == record.etag.as_deref()
 }
 
 /// A server's refusal, with the beginning of what it says.
@@ -181,7 +294,7 @@ impl Destination<'_> {
     /// Writes a download: for its owner only to read, as Docker does, with the time the server gave.
     pub(super) fn write_download(&self, target: &std::path::Path, download: &Download) -> Result<(), CopyError> {
         let mode = self.mode.as_ref().map_or(0o600, |change| change.apply(0o600, false));
-        let source = download.file.reopen().map_err(|source| CopyError::io("read", target, source))?;
+        let source = download.reopen().map_err(|source| CopyError::io("read", target, source))?;
         let file = self.create(target)?;
         let attempt = || {
             self.fill(&file, &source, &rustix::fs::fstat(&source)?)?;
@@ -209,9 +322,32 @@ mod tests {
     }
 
     #[test]
+    fn only_what_a_server_can_recognise_is_kept() {
+        let headers = |pairs: &[(HeaderName, &str)]| -> HeaderMap {
+            pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+        };
+        let keeps = |pairs: &[(HeaderName, &str)]| {
+            let headers = headers(pairs);
+            is_worth_keeping(&headers, &described("x", &headers))
+        };
+        let (at, later) = ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:02 GMT");
+        assert!(!keeps(&[]) && keeps(&[(ETAG, "\"1\"")]) && keeps(&[(ETAG, "W/\"1\"")]));
+        assert!(!keeps(&[(ETAG, "\"1\""), (CACHE_CONTROL, "private, No-Store")]));
+        assert!(keeps(&[(LAST_MODIFIED, at), (DATE, later)]) && keeps(&[(LAST_MODIFIED, at)]));
+        assert!(!keeps(&[(LAST_MODIFIED, at), (DATE, at)]), "it may have changed again in that second");
+
+        let strong = described("x", &headers(&[(ETAG, "\"1\"")]));
+        let weak = described("x", &headers(&[(ETAG, "W/\"1\"")]));
+        let ok = |etag: &str, record: &Record| is_unchanged(StatusCode::OK, &headers(&[(ETAG, etag)]), record);
+        assert!(ok("\"1\"", &strong) && !ok("\"2\"", &strong) && !ok("W/\"1\"", &weak));
+        assert!(is_unchanged(StatusCode::NOT_MODIFIED, &HeaderMap::new(), &weak));
+        assert!(!is_unchanged(StatusCode::OK, &HeaderMap::new(), &described("x", &HeaderMap::new())));
+    }
+
+    #[test]
     fn a_download_has_the_urls_last_name_or_the_servers() {
         let name = |url: &str, offered: Option<&str>| {
-            let file = NamedTempFile::new().unwrap();
+            let file = tempfile::tempfile().unwrap();
             let offered_name = offered.map(str::to_owned);
             Download { url: url.to_owned(), file, digest: Digest::of(b""), modified: 0, offered_name }.name()
         };

@@ -13,6 +13,7 @@ mod contents;
 mod context;
 mod copy;
 mod decide;
+mod downloads;
 mod excerpt;
 mod exchange;
 mod export;
@@ -61,6 +62,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cache::{Cache, Shelf};
+use self::downloads::Downloads;
 use self::history::{History, Recorder};
 use self::kept::KeptContexts;
 use self::mounts::CacheMounts;
@@ -109,6 +111,8 @@ struct Room {
     sessions: Sessions,
     /// Contexts of clients, for their next build.
     kept: Arc<KeptContexts>,
+    /// What came from URLs, for later builds.
+    downloads: Arc<Downloads>,
     runner: Runner,
     history: History,
     /// Who keeps other things for later builds' sake.
@@ -150,7 +154,12 @@ impl Builds {
         let collecting = tokio::sync::Mutex::default();
         let (sessions, stop, under_way) = (Sessions::default(), CancellationToken::new(), TaskTracker::new());
         let kept = Arc::new(KeptContexts::open(&parts.root).map_err(failed)?);
-        let shelves: Vec<Arc<dyn Shelf>> = vec![Arc::new(cache_mounts.clone()), Arc::clone(&kept) as Arc<dyn Shelf>];
+        let downloads = Arc::new(Downloads::open(&parts.root).map_err(failed)?);
+        let shelves: Vec<Arc<dyn Shelf>> = vec![
+            Arc::new(cache_mounts.clone()),
+            Arc::clone(&kept) as Arc<dyn Shelf>,
+            Arc::clone(&downloads) as Arc<dyn Shelf>,
+        ];
         let permits = Arc::new(Semaphore::new(permits(std::thread::available_parallelism().map_or(1, NonZero::get))));
         if parts.images.layers().is_unsettled() {
             parts.images.settle_soon();
@@ -162,6 +171,7 @@ impl Builds {
             cache_mounts,
             sessions,
             kept,
+            downloads,
             runner,
             history,
             shelves,

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::contents::is_archive;
-use super::context::{Context, unpack};
+use super::context::{Context, MAX_DOCKERFILE, unpack};
+use super::downloads::Downloads;
 use super::fetch;
 use super::progress::BuildFailure;
 use super::source::{Git, GitUrl};
 use crate::engine::EngineError;
-use crate::engine::store::StateRoot;
 
 /// Fetches the context that `url` names; `dockerfile` is what a single Dockerfile is stored as. `.git` is left out unless
 /// `keeps_git_dir`, or the URL itself, asks for it.
 pub(super) async fn context(
-    root: &Arc<StateRoot>,
+    downloads: &Arc<Downloads>,
     url: &str,
     dockerfile: &str,
     keeps_git_dir: bool,
     cancel: &CancellationToken,
 ) -> Result<Context, BuildFailure> {
+    let root = &downloads.root;
     if let Some(parsed) = GitUrl::parse_context(url) {
         let source = parsed.map_err(|error| EngineError::invalid(format!("unable to prepare context: {error}")))?;
         let keeps_git_dir = keeps_git_dir || source.keeps_git_dir == Some(true);
@@ -33,14 +34,14 @@ pub(super) async fn context(
     if !fetch::is_url(url) {
         return Err(EngineError::invalid(format!("unable to prepare context: {url:?} is no URL")).into());
     }
-    let download = fetch::fetch(root, url, None, cancel).await.map_err(unprepared)?;
+    let download = downloads.fetch(url, None, cancel).await.map_err(unprepared)?;
     let disk = |error: std::io::Error| EngineError::system(format!("store {url}: {error}"));
-    let mut file = download.file.reopen().map_err(disk)?;
+    let mut file = download.reopen().map_err(disk)?;
     let is_archive = is_archive(&mut file).map_err(disk)?;
     file.rewind().map_err(disk)?;
     if !is_archive {
         let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(disk)?;
+        file.take(MAX_DOCKERFILE).read_to_end(&mut text).map_err(disk)?;
         let name = Path::new(dockerfile).file_name().unwrap_or_default().to_string_lossy().into_owned();
         return Ok(Context::with_dockerfile(root, &name, &text).map_err(disk)?);
     }

@@ -176,7 +176,7 @@ async fn receive(
         BuildContext::Remote(url) => {
             let argument = request.build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR").and_then(Option::as_deref);
             let keeps_git_dir = argument.is_some_and(|value| matches!(value, "1" | "true"));
-            remote::context(root, &url, &request.dockerfile, keeps_git_dir, cancel).await
+            remote::context(&room.downloads, &url, &request.dockerfile, keeps_git_dir, cancel).await
         }
         BuildContext::Client(name) => {
             let id = request.session.as_deref().unwrap_or_default();

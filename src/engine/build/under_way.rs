@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::announce::digest_in;
 use super::base::Bases;
 use super::cache::Cache;
+use super::downloads::Downloads;
 use super::exchange::{Imports, Specs};
 use super::graph::{is_replaced, replaced};
 use super::kept::KeptContexts;
@@ -93,6 +94,10 @@ impl Build {
     }
 
     /// Contexts of clients, for their next build.
+    pub(super) fn downloads(&self) -> &Arc<Downloads> {
+        &self.room.downloads
+    }
+
     pub(super) fn kept(&self) -> &Arc<KeptContexts> {
         &self.room.kept
     }

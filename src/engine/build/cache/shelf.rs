@@ -15,13 +15,15 @@ pub(in crate::engine::build) enum EntryKind {
     CacheMount,
     /// A context of a client, kept for its next build.
     Context,
+    /// What came from a URL.
+    Download,
 }
 
 impl EntryKind {
     /// As the API has it.
     pub(in crate::engine::build) fn wire(self) -> BuildCacheTypeEnum {
         match self {
-            EntryKind::Regular => BuildCacheTypeEnum::REGULAR,
+            EntryKind::Regular | EntryKind::Download => BuildCacheTypeEnum::REGULAR,
             EntryKind::CacheMount => BuildCacheTypeEnum::EXEC_CACHEMOUNT,
             EntryKind::Context => BuildCacheTypeEnum::SOURCE_LOCAL,
         }

@@ -121,7 +121,7 @@ impl Build {
                 // What is no archive is a file by its own name.
                 let path = url.split(['?', '#']).next().unwrap_or(url);
                 let name = Path::new(path).file_name().map_or("context".into(), |name| name.to_string_lossy());
-                let context = remote::context(root, url, &name, false, &self.cancel).await?;
+                let context = remote::context(self.downloads(), url, &name, false, &self.cancel).await?;
                 Ok(Files::new(context.path().to_owned(), context))
             }
             Spec::Client(name) => {

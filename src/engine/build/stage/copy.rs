@@ -11,7 +11,6 @@ use crate::dockerfile::chmod::ModeChange;
 use crate::dockerfile::ignore::IgnoreRules;
 use crate::engine::EngineError;
 use crate::engine::build::cache::Key;
-use crate::engine::build::fetch;
 use crate::engine::build::owner::{Owner, numeric, owner};
 use crate::engine::build::plan::{CopyStep, Source};
 use crate::engine::build::progress::BuildFailure;
@@ -122,7 +121,7 @@ impl Work<'_> {
             items.push(match (source, &step.checksum) {
                 (Source::Path(path), _) => Item::Path(path.clone()),
                 (Source::Url(url), Some(digest)) => Item::Known { url: url.clone(), digest: *digest },
-                (Source::Url(url), None) => Item::Download(fetch::fetch(root, url, None, cancel).await?),
+                (Source::Url(url), None) => Item::Download(self.build.downloads().fetch(url, None, cancel).await?),
                 (Source::Git { url, keeps_git_dir }, _) => {
                     let git = Git { root, cancel };
                     match git.resolve(url).await? {
@@ -145,7 +144,7 @@ impl Work<'_> {
         for item in &mut bundle.items {
             let brought = match item {
                 Item::Known { url, .. } => {
-                    Item::Download(fetch::fetch(root, url, step.checksum.as_ref(), cancel).await?)
+                    Item::Download(self.build.downloads().fetch(url, step.checksum.as_ref(), cancel).await?)
                 }
                 Item::Repository { url, keeps_git_dir, commit } => {
                     let checkout = Git { root, cancel }.checkout(url, *keeps_git_dir).await?;

@@ -161,7 +161,7 @@ pub(super) fn write(orders: &Orders<'_>, bundle: Bundle) -> Result<Vec<PathBuf>,
                 }
             }
             Item::Download(download) => {
-                if step.unpack == Some(true) && try_unpack(&to, given, download.file.reopen().map_err(disk)?)? {
+                if step.unpack == Some(true) && try_unpack(&to, given, download.reopen().map_err(disk)?)? {
                     continue;
                 }
                 let name = download.name();
