@@ -9,8 +9,19 @@ use super::build::{Build, Outcome};
 use super::chooser::Chooser;
 use super::document::Document;
 use super::model::{Focus, LogPlace, StepChoice, Workbench, proposed_tag};
+use super::steps::Step;
 use super::update::{BuildFailure, Request, Requests, TEMPLATE, WorkbenchEvent, complaint};
 use crate::dockerfile::ignore::IgnoreRules;
+
+/// A failure in a line: the output and the whole reason of a failed step stand in the panes.
+fn in_short(why: &str, failed: Option<&Step>) -> String {
+    let lines = failed.and_then(|step| step.lines);
+    let code = why.rsplit_once(" did not complete successfully: ").map(|(_, code)| code);
+    match (lines, code) {
+        (Some(lines), Some(code)) => format!("line {}: {code}", lines.first),
+        _ => why.to_owned(),
+    }
+}
 
 impl Workbench {
     /// The time now; told before each batch of events.
@@ -106,6 +117,7 @@ impl Workbench {
         match outcome {
             Outcome::Succeeded { .. } => vec![Request::Say(format!("{tag} built; f6 runs it"))],
             Outcome::Failed { why, .. } => {
+                let why = in_short(&why, build.steps.failed().and_then(|place| build.steps.get(place)));
                 self.go_to_failed_line();
                 vec![complaint(&format!("{tag} was not built"), &why)]
             }

@@ -286,13 +286,18 @@ impl Steps {
     }
 
     /// Notes what each layer adds, from the image's history (oldest first): what made it, and bytes. A step is found by
-    /// its instruction; the history tells `RUN` as what the shell was given.
+    /// its instruction; the history tells `RUN` as what the shell was given, and no flags. The image's own stage is the last,
+    /// so the steps are looked up from the end: others are in no history.
     pub fn set_sizes(&mut self, created_by: &[(String, u64)]) {
-        let mut history = created_by.iter();
-        for step in &mut self.steps {
-            let Some((_, words)) = step.title.split_once(' ') else { continue };
+        let mut history = created_by.iter().rev();
+        for step in self.steps.iter_mut().rev() {
+            let words = step.title.split(' ').skip(1).skip_while(|word| word.starts_with("--"));
+            let words = words.collect::<Vec<_>>().join(" ");
+            if words.is_empty() {
+                continue;
+            }
             let mut rest = history.clone();
-            let made = rest.find(|(made, _)| made.split_whitespace().collect::<Vec<_>>().join(" ").contains(words));
+            let made = rest.find(|(made, _)| made.split_whitespace().collect::<Vec<_>>().join(" ").contains(&words));
             if let Some((_, size)) = made {
                 step.size = Some(*size);
                 history = rest;
@@ -460,6 +465,16 @@ mod tests {
         assert_eq!(steps.aside(at(9).unwrap()).unwrap().title, "load build context");
         steps.close();
         assert_eq!((steps.counts().all, steps.failed()), (2, None));
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_last_stage() {
+        let mut steps = Steps::default();
+        let names = ["[a 1/2] FROM x", "[a 2/2] COPY . /src", "[b 1/2] FROM y", "[b 2/2] COPY --from=a --link . /src"];
+        told(&mut steps, (1..).zip(names).map(|(line, name)| vertex(name, name, line)).collect());
+        steps.set_sizes(&[(String::new(), 99), ("COPY . /src # buildkit".to_owned(), 7)]);
+        let sizes: Vec<_> = steps.all().iter().map(|step| step.size).collect();
+        assert_eq!(sizes, [None, None, None, Some(7)]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ const MARK_COLUMNS: u16 = 3;
 const STATE_COLUMNS: usize = 15;
 /// Columns of the size.
 const SIZE_COLUMNS: usize = 9;
+/// Columns of a reason that are worth being shown.
+const LEAST_REASON: usize = 16;
 /// Cells of a progress bar.
 const BAR: usize = 5;
 
@@ -35,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, places: &Places, bench: &Workbench, lo
     let shown = bench.shown_step();
     let height = usize::from(area.height);
     let first = bench.first_step(height);
-    let has_sizes = area.width >= 50 && steps.iter().any(|step| step.size.is_some());
+    let has_sizes = area.width >= 50 && steps.iter().any(|step| step.size.is_some_and(|size| size > 0));
     for (place, step) in steps.iter().enumerate().skip(first).take(height) {
         let row = Rect { y: area.y + u16::try_from(place - first).unwrap_or(0), height: 1, ..area };
         let mut line = step_line(step, bench.now, usize::from(area.width), has_sizes, look);
@@ -92,7 +94,11 @@ fn step_line(step: &Step, now: Timestamp, columns: usize, has_sizes: bool, look:
     let title_columns = columns.saturating_sub(3 + STATE_COLUMNS + size_columns + 1);
     let title = text::clean(&step.title);
     let why = step.why.as_deref().map(|why| format!(" {} {}", look.glyphs.dot, text::clean(why)));
-    let why_columns = why.as_ref().map_or(0, |_| title_columns.saturating_sub(text::width(&title)));
+    // A reason cut after its first letters tells nothing.
+    let why_columns = why.as_ref().map_or(0, |why| {
+        let room = title_columns.saturating_sub(text::width(&title));
+        if room < text::width(why).min(LEAST_REASON) { 0 } else { room }
+    });
     let title = text::left(&title, title_columns - why_columns, look.glyphs.ellipsis);
     let title_role = match step.state {
         StepState::Waiting | StepState::Cancelled => Role::Dim,
