@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::docker::{Call, Docker};
 use super::errors::Error;
+use super::ssh::{Key, converse};
 use crate::buildkit::session::{Answer, Ask, Channel, ID_HEADER, PROTOCOL, accept};
 
 /// Where a secret comes from. It is read anew each time it is asked for.
@@ -26,6 +27,15 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable of our environment.
     Env(String),
+}
+
+/// Who signs for `RUN --mount=type=ssh`.
+#[derive(Debug)]
+pub enum Agent {
+    /// An agent that runs: its socket.
+    Socket(PathBuf),
+    /// We ourselves, with these keys.
+    Keys(Vec<Key>),
 }
 
 /// A way to serve a context or an output.
@@ -42,8 +52,8 @@ pub type Serving<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>
 pub struct Providers {
     /// Secrets by id.
     pub secrets: HashMap<String, SecretSource>,
-    /// Sockets of ssh agents by id.
-    pub agents: HashMap<String, PathBuf>,
+    /// Ssh agents by id.
+    pub agents: HashMap<String, Agent>,
     /// Contexts by name.
     pub contexts: HashMap<String, Box<dyn Provide>>,
     /// Outputs by name.
@@ -64,7 +74,8 @@ impl Providers {
                 None => channel.say(&Answer::Unknown).await,
             },
             Ask::Ssh { id } => match self.agents.get(id) {
-                Some(agent) => forward_agent(agent, channel).await,
+                Some(Agent::Socket(path)) => forward_agent(path, channel).await,
+                Some(Agent::Keys(keys)) => be_agent(keys, channel).await,
                 None => channel.say(&Answer::Unknown).await,
             },
             Ask::Context { name } => provide(self.contexts.get(name).map(Box::as_ref), &ask, channel).await,
@@ -111,6 +122,13 @@ async fn forward_agent(path: &Path, mut channel: Channel) -> io::Result<()> {
     };
     channel.say(&Answer::Ok).await?;
     tokio::io::copy_bidirectional(&mut channel, &mut agent).await.map(drop)
+}
+
+/// Holds a conversation with whoever wants signatures by these keys.
+async fn be_agent(keys: &[Key], mut channel: Channel) -> io::Result<()> {
+    channel.say(&Answer::Ok).await?;
+    converse(keys, &mut channel).await?;
+    channel.shutdown().await
 }
 
 /// An open session; closed when it is dropped.
@@ -232,12 +250,16 @@ mod tests {
             conversation.read_to_string(&mut told).await.unwrap();
             conversation.write_all(format!("signed {told}").as_bytes()).await.unwrap();
         });
-        let agents = HashMap::from([("default".to_owned(), path), ("gone".to_owned(), folder.path().join("none"))]);
+        let agents = [("default", path), ("gone", folder.path().join("none"))];
+        let mut agents: HashMap<_, _> = agents.map(|(id, path)| (id.to_owned(), Agent::Socket(path))).into();
+        agents.insert("keys".to_owned(), Agent::Keys(Vec::new()));
         let opener = asking(Providers { agents, ..Providers::default() });
         let agent = |id: &str| ask(&opener, Ask::Ssh { id: id.to_owned() }, "this");
         assert_eq!(agent("default").await, (Answer::Ok, Ok("signed this".to_owned())));
         assert!(matches!(agent("gone").await.0, Answer::Refused { why } if why.contains("No such file")));
         assert_eq!(agent("other").await.0, Answer::Unknown);
+        let which = ask(&opener, Ask::Ssh { id: "keys".to_owned() }, "\0\0\0\x01\x0b").await;
+        assert_eq!(which, (Answer::Ok, Ok("\0\0\0\x05\x0c\0\0\0\0".to_owned())), "there is no key");
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@ mod history;
 mod image;
 mod network;
 mod output;
+pub mod ssh;
 mod streams;
 mod system;
 #[cfg(test)]

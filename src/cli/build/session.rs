@@ -1,18 +1,20 @@
 //! `--secret`, `--ssh` and the folders of `--cache-from` and `--cache-to`: what the build may ask us for while it runs.
 //!
-//! What can be known before is told before: a file that is not there, a variable that is not set, a key where an agent's
-//! socket is wanted. The content is read when a step asks for it, and goes from here to the sandbox's memory.
+//! What can be known before is told before: a file that is not there, a variable that is not set, a key with a passphrase. A
+//! secret is read when a step asks for it, and goes from here to the sandbox's memory; a key never goes anywhere, as it is
+//! signed with here.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::flags::Build;
 use crate::buildkit::{CacheKind, CacheWay};
 use crate::client::Docker;
 use crate::client::build_cache::CacheFolder;
-use crate::client::build_session::{BuildSession, Providers, SecretSource};
+use crate::client::build_session::{Agent, BuildSession, Providers, SecretSource};
+use crate::client::ssh::Key;
 
 /// A secret longer than this is none: BuildKit's limit, and the engine's.
 const MAX_SECRET: u64 = 500 << 10;
@@ -36,8 +38,8 @@ pub fn providers(flags: &Build) -> anyhow::Result<Providers> {
         providers.secrets.insert(id, source);
     }
     for text in &flags.ssh {
-        let (id, socket) = agent(text, &HERE)?;
-        if providers.agents.insert(id.clone(), socket).is_some() {
+        let (id, agent) = agent(text, &HERE)?;
+        if providers.agents.insert(id.clone(), agent).is_some() {
             anyhow::bail!("--ssh {text}: {id} is forwarded already");
         }
     }
@@ -116,23 +118,41 @@ fn secret_file(text: &str, path: &str, host: &Host) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// `default`, `ID`, or `ID=SOCKET`.
-fn agent(text: &str, host: &Host) -> anyhow::Result<(String, PathBuf)> {
-    let (id, path) = text.split_once('=').unwrap_or((text, ""));
+/// `default`, `ID`, `ID=SOCKET`, or `ID=KEYFILE[,KEYFILE]`.
+fn agent(text: &str, host: &Host) -> anyhow::Result<(String, Agent)> {
+    let (id, paths) = text.split_once('=').unwrap_or((text, ""));
     let id = if id.is_empty() { "default" } else { id };
-    let path = match path {
-        "" => (host.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).ok_or_else(|| {
-            anyhow::anyhow!("--ssh {text}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
-        })?,
-        path => path.to_owned(),
+    let paths = match paths {
+        "" => vec![(host.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).ok_or_else(|| {
+            anyhow::anyhow!(
+                "--ssh {text}: invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set, or name a key: --ssh {id}=KEYFILE"
+            )
+        })?],
+        paths => paths.split(',').map(str::to_owned).collect(),
     };
-    match (host.file)(&path) {
-        None => anyhow::bail!("--ssh {text}: {path}: no such file"),
-        Some(metadata) if metadata.file_type().is_socket() => Ok((id.to_owned(), std::path::absolute(path)?)),
-        Some(_) => anyhow::bail!(
-            "--ssh {text}: {path} is not the socket of an agent; load a key into an agent (ssh-add {path}) and forward that: --ssh {id}"
-        ),
+    let mut keys = Vec::new();
+    for path in &paths {
+        match (host.file)(path) {
+            None => anyhow::bail!("--ssh {text}: {path}: no such file"),
+            Some(metadata) if metadata.is_dir() => anyhow::bail!("--ssh {text}: {path} is a folder"),
+            Some(metadata) if metadata.file_type().is_socket() => match paths.as_slice() {
+                [socket] => return Ok((id.to_owned(), Agent::Socket(std::path::absolute(socket)?))),
+                _ => anyhow::bail!("--ssh {text}: {path} is an agent's socket, which stands alone or not at all"),
+            },
+            Some(_) => keys.push(key(text, id, path)?),
+        }
     }
+    Ok((id.to_owned(), Agent::Keys(keys)))
+}
+
+fn key(text: &str, id: &str, path: &str) -> anyhow::Result<Key> {
+    Key::read(Path::new(path)).map_err(|error| {
+        let way_out = match error.wants_agent() {
+            true => format!("; load it into an agent (ssh-add {path}) and forward that: --ssh {id}"),
+            false => String::new(),
+        };
+        anyhow::anyhow!("--ssh {text}: {path}: {error}{way_out}")
+    })
 }
 
 #[cfg(test)]
@@ -164,16 +184,29 @@ mod tests {
     }
 
     #[test]
-    fn agents_are_sockets() {
+    fn agents_are_sockets_or_keys() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let key = folder.path().join("key");
-        std::fs::write(&key, "key").unwrap();
-        let read = |text: String| agent(&text, &NOWHERE).map_err(|error| error.to_string());
-        assert_eq!(read(format!("git={}", socket.display())), Ok(("git".to_owned(), socket.clone())));
-        assert_eq!(read(format!("={}", socket.display())), Ok(("default".to_owned(), socket)));
+        let (key, other) = (folder.path().join("key"), folder.path().join("other"));
+        std::fs::write(&key, include_str!("../../client/ssh/test_keys/ed25519")).unwrap();
+        std::fs::write(&other, "-----BEGIN DSA PRIVATE KEY-----\n-----END DSA PRIVATE KEY-----\n").unwrap();
+        let read = |text: String| match agent(&text, &NOWHERE) {
+            Ok((id, Agent::Socket(path))) => Ok(format!("{id} at {}", path.display())),
+            Ok((id, Agent::Keys(keys))) => Ok(format!("{id} with {}", keys.len())),
+            Err(error) => Err(error.to_string()),
+        };
+        let (socket, key, other) = (socket.display(), key.display(), other.display());
+        assert_eq!(read(format!("git={socket}")), Ok(format!("git at {socket}")));
+        assert_eq!(read(format!("={socket}")), Ok(format!("default at {socket}")));
+        assert_eq!(read(format!("git={key},{key}")), Ok("git with 2".to_owned()));
         assert!(read("default".to_owned()).unwrap_err().contains("make sure SSH_AUTH_SOCK is set"));
-        assert!(read(format!("git={}", key.display())).unwrap_err().contains("ssh-add"));
+        assert!(
+            read(format!("git={other}"))
+                .unwrap_err()
+                .contains(&format!("ssh-add {other}) and forward that: --ssh git"))
+        );
+        assert!(read(format!("git={key},{socket}")).unwrap_err().contains("stands alone"));
+        assert!(read(format!("git={key},/nowhere")).unwrap_err().ends_with("/nowhere: no such file"));
     }
 }
