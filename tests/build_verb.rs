@@ -437,7 +437,31 @@ async fn a_dockerfile_is_checked_and_nothing_is_built() {
     assert!(code == 1 && told.starts_with(begin), "{told}");
     let fine = "FROM base:1 AS one\nCMD [\"x\"]\n";
     assert_eq!(check(fine, &["--call", "check"]), (0, "Check complete, no warnings found.\n".into(), String::new()));
-    assert_eq!(check(fine, &["--call", "targets"]).1, "TARGET\none (default)\n");
+    assert_eq!(check(fine, &["--call", "targets"]).1, "TARGET          DESCRIPTION\none (default)\n");
+    let json = |text: &str, method: &str| {
+        let (code, told, said) = check(text, &["--call", &format!("{method},format=json")]);
+        (code, serde_json::from_str::<Value>(&told).unwrap_or_else(|error| panic!("{error}: {told}{said}")))
+    };
+    let (code, targets) = json("# one is it\nFROM --platform=$BUILDPLATFORM base:1 AS one\n", "targets");
+    let expected = json!({
+        "name": "one", "default": true, "description": "is it", "base": "base:1", "platform": "$BUILDPLATFORM",
+        "location": { "ranges": [{ "start": { "line": 2 }, "end": { "line": 2 } }] },
+    });
+    assert_eq!((code, &targets["targets"][0]), (0, &expected));
+    let (code, found) = json("FROM base:1 AS One\nCMD [\"x\"]\n", "check");
+    let found = (&found["warnings"][0]["ruleName"], &found["sources"][0]["filename"]);
+    assert_eq!((code, found), (1, (&json!("StageNameCasing"), &json!("Dockerfile"))));
+    assert_eq!(json("FROM base:1 AS One\nCMD [\"x\"]\n", "ignorestatus,check").0, 0);
+    let (code, failed) = json("FROM base:1\nRUNN x\n", "check");
+    let line = &failed["buildError"]["location"]["ranges"][0]["start"]["line"];
+    assert_eq!((code, line), (1, &json!(2)), "{failed}");
+    let text = "ARG V=1\nFROM base:$V\nRUN --mount=type=secret,id=s x\n";
+    let (_, outline) = json(text, "outline");
+    let (arguments, secrets) = (&outline["args"][0], &outline["secrets"][0]["name"]);
+    assert_eq!((&arguments["name"], &arguments["value"], secrets), (&json!("V"), &json!("1"), &json!("s")));
+    let told = fed(&yard, &["build", "--call", "outline", "--build-arg", "V=2", "-"], text.as_bytes());
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("BUILD ARG   VALUE   DESCRIPTION\nV           2\n"), "{told}");
     let (code, _, said) = check("FROM base:1\nRUNN x\n", &["--check"]);
     assert!(code == 1 && said.contains("   2 | >>> RUNN x"), "{said}");
     yard.leaves_nothing_behind().await;

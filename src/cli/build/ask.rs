@@ -34,7 +34,7 @@ pub fn ask(flags: &Build, outputs: &Outputs) -> anyhow::Result<BuildCall> {
         .switch("pull", flags.pull)
         .add("target", flags.target.as_str())
         .add("platform", flags.platform.first().cloned().unwrap_or_default())
-        .json("buildargs", &arguments(&flags.build_arg, |name| env::var(name).ok()))
+        .json("buildargs", &arguments(&flags.build_arg))
         .json("labels", &labels(&flags.label))
         .json("allow", &flags.allow)
         .add("networkmode", flags.network.clone().unwrap_or_default())
@@ -54,7 +54,11 @@ pub fn ask(flags: &Build, outputs: &Outputs) -> anyhow::Result<BuildCall> {
 }
 
 /// `NAME=VALUE`, or `NAME` for our own value of it. SOURCE_DATE_EPOCH is handed on unasked, as buildx does.
-fn arguments(texts: &[String], ours: impl Fn(&str) -> Option<String>) -> BTreeMap<String, Option<String>> {
+pub fn arguments(texts: &[String]) -> BTreeMap<String, Option<String>> {
+    arguments_with(texts, |name| env::var(name).ok())
+}
+
+fn arguments_with(texts: &[String], ours: impl Fn(&str) -> Option<String>) -> BTreeMap<String, Option<String>> {
     const EPOCH: &str = "SOURCE_DATE_EPOCH";
     let epoch = ours(EPOCH).map(|value| (EPOCH.to_owned(), Some(value)));
     let given = texts.iter().map(|text| match text.split_once('=') {
@@ -113,7 +117,7 @@ mod tests {
             "SOURCE_DATE_EPOCH" => Some("7".to_owned()),
             _ => None,
         };
-        let found = serde_json::to_string(&arguments(&texts, ours)).unwrap();
+        let found = serde_json::to_string(&arguments_with(&texts, ours)).unwrap();
         assert_eq!(found, r#"{"A":"1","B":"ours","C":null,"D":"","SOURCE_DATE_EPOCH":"7"}"#);
     }
 

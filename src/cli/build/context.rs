@@ -1,7 +1,7 @@
 //! Where a build's files come from: a folder, a stream on standard input, or a URL that the engine fetches.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -156,6 +156,22 @@ impl Context {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
+    }
+
+    /// Reads the Dockerfile that standard input is; `None` where the context is another.
+    ///
+    /// # Errors
+    /// It is an archive, or can't be read.
+    pub fn read_input(&self) -> anyhow::Result<Option<Text>> {
+        if !matches!(self, Context::Input { .. }) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("read the Dockerfile from standard input")?;
+        if is_archive(bytes.get(..HEAD).unwrap_or(&bytes)) {
+            anyhow::bail!("standard input is an archive; unpack it, and name the folder");
+        }
+        Ok(Some(Text { name: USUAL.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() }))
     }
 
     /// What the ignore file leaves out, where there is one on this machine.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::call::Call;
 use super::output::Outputs;
 use crate::cli::words::parse_size;
 
@@ -20,19 +21,6 @@ pub enum ProgressMode {
     Quiet,
     /// BuildKit's messages, one as JSON a line
     Rawjson,
-}
-
-/// What is done instead of a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Method {
-    /// Build
-    Build,
-    /// Check the Dockerfile, build nothing
-    Check,
-    /// Tell the stages that can be built
-    Targets,
-    /// Tell the arguments, secrets and ssh agents that the build takes
-    Outline,
 }
 
 /// What to build, and how.
@@ -116,14 +104,21 @@ pub struct Build {
     /// Check the Dockerfile, build nothing; exits with 1 where something is found
     #[arg(long, help_heading = "Telling")]
     pub check: bool,
-    /// Do this instead of a build
-    #[arg(long, help_heading = "Telling", value_enum, default_value_t = Method::Build, conflicts_with = "check")]
-    pub call: Method,
+    /// Instead of a build: check, targets (the stages) or outline (arguments, secrets, ssh); with ,format=json as JSON
+    #[arg(
+        long,
+        help_heading = "Telling",
+        value_name = "METHOD",
+        default_value = "build",
+        hide_default_value = true,
+        conflicts_with = "check"
+    )]
+    pub call: Call,
 
     /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=VAR]
     #[arg(long, help_heading = "What steps see")]
     pub secret: Vec<String>,
-    /// An ssh agent for RUN --mount=type=ssh: default, or ID[=SOCKET]
+    /// An ssh agent for RUN --mount=type=ssh: default, or ID[=SOCKET|KEYFILE[,KEYFILE]]
     #[arg(long, help_heading = "What steps see")]
     pub ssh: Vec<String>,
     /// More files by name for FROM and --from: NAME=DIR|URL|docker-image://IMAGE|oci-layout://DIR
@@ -223,9 +218,6 @@ impl Build {
                 "--platform {}: one platform at a time; build each with a --platform of its own, like --platform {first}",
                 self.platform.join(",")
             );
-        }
-        if self.call == Method::Outline {
-            anyhow::bail!("--call outline is not supported; --call targets and --call check are");
         }
         Ok(())
     }

@@ -5,12 +5,14 @@
 //! meanwhile, `report` what is said in the end. A host that is not Boxyard's engine is asked in the classic way (`classic`).
 
 mod ask;
+mod call;
 mod check;
 mod classic;
 mod context;
 mod explain;
 mod flags;
 mod folders;
+mod outline;
 mod output;
 mod progress;
 mod report;
@@ -23,9 +25,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
+use self::call::Method;
 use self::context::{Context, Text};
 pub use self::flags::Build;
-use self::flags::Method;
 use self::output::Outputs;
 use self::progress::Display;
 use super::images::all_credentials;
@@ -62,10 +64,8 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     let mut providers = session::providers(flags)?;
     let context = Context::find(&flags.path, flags.file.as_deref())?;
     let text = context.text()?;
-    match flags.call {
-        Method::Targets => return check::targets(&context, text.as_ref()),
-        _ if flags.check || flags.call == Method::Check => return check::check(&context, text.as_ref()),
-        _ => {}
+    if flags.check || flags.call.method != Method::Build {
+        return check::answer(flags, &context, text.as_ref());
     }
     let mut display = Display::new(flags.progress, flags.quiet)?;
     let outputs = Outputs::parse(&flags.output, flags.push, flags.load, output::prints_to_terminal())?;
