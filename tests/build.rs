@@ -78,6 +78,17 @@ async fn a_failing_step_is_told_in_dockers_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_build_tells_all_once_it_fails() {
+    let yard = Yard::new().await;
+    let quiet = |it: &mut BuildRequest| it.quiet = true;
+    let outcome = yard.build_with(&[("Dockerfile", "FROM base\nRUN echo before; exit 3\n")], quiet).await;
+    assert!(outcome.text.starts_with("Step 1/2 : FROM base\n") && outcome.text.contains("\nbefore\n"), "{}", outcome.text);
+    assert_eq!(outcome.failed().code, Some(3), "docker build -q exits with the command's code");
+    let outcome = yard.build_with(&[("Dockerfile", "FROM base\nRUN echo fine\n")], quiet).await.succeeded();
+    assert!(outcome.text.starts_with("sha256:") && outcome.text.lines().count() == 1, "{}", outcome.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_told_before_anything_is_done() {
     let yard = Yard::new().await;
     let cases: &[(&[(&str, &str)], &str)] = &[
@@ -127,6 +138,27 @@ async fn stages_copy_from_each_other_and_unneeded_ones_are_left_out() {
     let outcome = yard.build_with(&[("Dockerfile", text)], other).await;
     assert!(outcome.text.contains("Cache miss: ARG version: 2 -> 3\n"), "{}", outcome.text);
     assert_eq!(outcome.failed().code, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_has_the_arguments_of_the_one_it_is_from() {
+    let yard = Yard::new().await;
+    let text = "FROM base AS one\nARG A=1 B=2\nARG UNSET\nENV A=3\n\
+        FROM one AS two\nARG B\n\
+        FROM two\nRUN [ \"$A-$B\" = 3-2 ] && echo seen\nARG C=$B.c B=4\nRUN [ $C = 2.c ] && [ $B = 4 ]\nONBUILD RUN true\n";
+    let built = yard.build_with(&[("Dockerfile", text)], |it| it.tags = vec!["heir".into()]).await.succeeded();
+    assert!(built.text.contains("\nseen\n"), "{}", built.text);
+    let image = yard.images.find("heir").unwrap();
+    let told: Vec<&str> = image.config.history.iter().rev().map(|step| step.created_by.as_deref().unwrap()).collect();
+    assert_eq!(
+        told[..3],
+        [
+            "RUN |4 A=3 B=4 UNSET= C=2.c /bin/sh -c [ $C = 2.c ] && [ $B = 4 ] # buildkit",
+            "ARG C=2.c B=4",
+            "RUN |3 A=3 B=2 UNSET= /bin/sh -c [ \"$A-$B\" = 3-2 ] && echo seen # buildkit",
+        ],
+        "what is left for other builds has no entry"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@ mod support;
 
 #[path = "security/attack.rs"]
 mod attack;
+#[path = "security/builds.rs"]
+mod builds;
 #[path = "security/confinement.rs"]
 mod confinement;
 #[path = "security/copies.rs"]

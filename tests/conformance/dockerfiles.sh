@@ -1,24 +1,35 @@
 #!/usr/bin/env bash
-# The Dockerfiles of tests/dockerfiles built by two engines: do they give the same image?
+# The Dockerfiles of tests/dockerfiles built by Boxyard and by both builders of a dockerd: do they give the same image?
 #
 #   tests/conformance/dockerfiles.sh BOXYARD-SOCKET DOCKERD-SOCKET [NAME...]
 #
-# The base images are made by Boxyard, of this machine's programs, and carried over by save and load. Then each folder
-# whose Dockerfile names no `# syntax=` (dockerd's classic builder knows none of what comes with one) is built on both,
-# and compared: configuration, history, files with modes and owners, and how the image runs. Needs bash, curl, tar and
-# the docker CLI. What is known to differ, and why, stands in docs/compatibility.md; here it is named in `known`.
-# Leaves the images on both engines.
+# The base images are made by Boxyard, of this machine's programs, and carried over by save and load. Then each folder is
+# built four times: by `docker build` on Boxyard and on the dockerd's classic builder, and by `boxyard build` and the
+# BuildKit in the dockerd. Each pair is compared (tell-image.py): configuration, history, every layer's entries with mode,
+# owner, time, links, attributes and content, and how the image runs. What a builder does not know, because it came later
+# (dockerd 20.10: --link, heredocs, --network ...), is counted apart. What is known to differ, and why, stands in
+# docs/compatibility.md; here it is named in `known`.
+#
+# Needs bash, curl, python3, ssh-agent and the docker CLI. $BOXYARD is the program (boxyard), $DOCKER a docker CLI that
+# talks to BuildKit by itself, as those before 23.0 do (/usr/bin/docker). Leaves the images on both engines.
 set -u
 boxyard=unix://$1 dockerd=unix://$2
 shift 2
+program=$(command -v "${BOXYARD:-boxyard}") || { echo "no program boxyard: name it in \$BOXYARD"; exit 1; }
+docker=${DOCKER:-/usr/bin/docker}
 here=$(cd "$(dirname "$0")/../dockerfiles" && pwd)
+tell_image=$(cd "$(dirname "$0")" && pwd)/tell-image.py
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export DOCKER_BUILDKIT=0 DOCKER_CLI_HINTS=false
-on() { local engine=$1; shift; DOCKER_HOST=$engine docker "$@" 2> >(grep -vE '^(DEPRECATED:|  +(BuildKit is currently|environment-variable))|^$' >&2); }
+eval "$(ssh-agent)" >/dev/null
+trap 'rm -rf "$work"; kill "$SSH_AGENT_PID"' EXIT
+export DOCKER_CLI_HINTS=false
+# on ENGINE WORD...: the docker CLI there, with the classic builder
+on() { local engine=$1; shift; DOCKER_BUILDKIT=0 DOCKER_HOST=$engine "$docker" "$@"; }
 
 cp -r "$here" "$work/dockerfiles"
 find "$work/dockerfiles" -type d -exec chmod 755 {} + -o -type f -perm -100 -exec chmod 755 {} + -o -type f -exec chmod 644 {} +
+# A time that tells a copied one from one of the build
+find "$work/dockerfiles" -exec touch -h -d '2024-02-29 12:00:00 UTC' {} +
 
 programs='"sh","bash","basename","cat","chmod","chown","cp","cut","date","dirname","echo","env","false","find","grep","gzip","head","id","install","ln","ls","mkdir","mkfifo","mktemp","mv","readlink","rm","rmdir","sed","sleep","sort","stat","tail","tar","tee","test","touch","tr","true","uname","uniq","wc","which","xargs"'
 curl -sf --unix-socket "${boxyard#unix://}" -H 'Content-Type: application/json' \
@@ -30,35 +41,86 @@ while read -r stage tag; do
     tags+=("$tag")
 done <"$here/bases/tags"
 on "$boxyard" save "${tags[@]}" | on "$dockerd" load -q >/dev/null || exit 1
+since=$(date +%s)
 
-# tell ENGINE NAME: all of an image, in text.
+# build BUILDER NAME FILE FLAG...: builds the folder this stands in, as wild/NAME; what is said goes to $work/said
+build() {
+    local builder=$1 name=$2 file=$3
+    shift 3
+    set -- --no-cache --network none -t "wild/$name" "$@"
+    case $builder in
+        ours-classic) on "$boxyard" build "$@" . ;;
+        ours) DOCKER_HOST=$boxyard "$program" build --progress=plain "$@" . ;;
+        classic) on "$dockerd" build "$@" . ;;
+        # the image that `syntax` names cannot be had here
+        buildkit)
+            sed '/^# *syntax=/d' "$file" >"$work/Dockerfile"
+            [ ! -e "$file.dockerignore" ] || cp "$file.dockerignore" "$work/Dockerfile.dockerignore"
+            DOCKER_HOST=$dockerd DOCKER_BUILDKIT=1 "$docker" build --progress=plain "$@" -f "$work/Dockerfile" . ;;
+    esac >"$work/said" 2>&1
+}
+
+# tell ENGINE NAME FLAG...: all of an image, in text
 tell() {
-    local engine=$1 image=wild/$2 id field
-    for field in User ExposedPorts Env Cmd Healthcheck ArgsEscaped Volumes WorkingDir Entrypoint OnBuild Labels StopSignal Shell; do
-        echo "config $field $(on "$engine" image inspect --format "{{json .Config.$field}}" "$image" 2>&1)"
-    done
-    on "$engine" image inspect --format 'author {{json .Author}} os {{.Os}}/{{.Architecture}} layers {{len .RootFS.Layers}}' "$image"
-    # BuildKit's words for an instruction are others than the classic builder's: which instructions they are is compared
-    on "$engine" history --no-trunc --format '{{.CreatedBy}}' "$image" |
-        sed -nE 's/^.*#\(nop\) *([A-Z]+) .*$/history \1/p; t; s/^([A-Z]+) .*$/history \1/p; t; s/^(\|[0-9]+ .*)?\/bin\/[a-z]*sh .*$/history RUN/p; t; s/^/history /p'
-    id=$(on "$engine" create "$image" x)
-    # what only a container's making puts there is no part of the image
-    on "$engine" export "$id" | tar tv --numeric-owner --quoting-style=escape |
-        awk '{ kind = substr($1, 1, 1); size = kind == "-" ? $3 : "-"; $3 = $4 = $5 = ""; print "file", $1, $2, size, $0 }' |
-        awk '{ $5 = $6 = ""; print }' | sed 's/  */ /g' |
-        grep -vE ' (\.dockerenv|dev/.*|proc/|sys/|etc/(hosts|hostname|resolv\.conf|mtab.*))$| drwxr-xr-x 0/0 - etc/$' | sort
-    on "$engine" rm -v "$id" >/dev/null
+    local engine=$1 image=wild/$2
+    shift 2
+    on "$engine" save "$image" | python3 "$tell_image" --since "$since" "$@"
     on "$engine" run --rm --network none "$image" >"$work/out" 2>"$work/err" </dev/null
     echo "exit $?"
     sed 's/^/out /' "$work/out"
-    # which runtime was asked is told in front of what it says
-    sed -E 's/^/err /; s/Error response from daemon: .*OCI runtime create failed: (runc create failed: )?/Error response from daemon: /' "$work/err"
+    # which runtime was asked is told in front of what it says; whether the client's wait was still open is a race
+    sed -E '/msg="error waiting for container: context canceled"/d; s/^/err /; s/No command specified/no command specified/
+        s/Error response from daemon: .*OCI runtime create failed: (runc create failed: )?/Error response from daemon: /' "$work/err"
 }
 
-# Those that differ for a reason which docs/compatibility.md gives.
-known=(archive-rootfs nginx-spa)
+# Those that differ for a reason which docs/compatibility.md gives, as BUILDER/NAME.
+known=(classic/archive-rootfs classic/nginx-spa buildkit/archive-rootfs buildkit/apt-cache buildkit/bind-from-stage
+    buildkit/python-wheels)
+# What dockerd's builders do not know, in their words.
+unknown='Unknown flag|unknown flag|unknown instruction|unexpected key|the --[a-z]* option requires BuildKit|COPY --from=.* invalid'
 
-passed=0 failed=0 left=0
+# compare BUILDER OURS NAME: builds on both sides and tells what differs
+passed=0 failed=0 left=0 differ=0
+compare() {
+    local builder=$1 ours=$2 name=$3 file=$4 flags=(--instructions) differences
+    shift 4
+    [ "$builder" = classic ] || flags=()
+    if ! build "$builder" "$name" "$file" "$@"; then
+        if grep -qE "$unknown" "$work/said"; then
+            echo "left  $builder/$name: $(grep -E "$unknown" "$work/said" | head -n 1)"
+            left=$((left + 1))
+        elif [[ " ${known[*]} " == *" $builder/$name "* ]]; then
+            echo "known $builder/$name does not build there"
+            differ=$((differ + 1))
+        else
+            echo "FAIL  $builder/$name does not build there"
+            tail -n 15 "$work/said" | sed 's/^/      | /'
+            failed=$((failed + 1))
+        fi
+        return
+    fi
+    tell "$dockerd" "$name" "${flags[@]}" >"$work/theirs"
+    if ! build "$ours" "$name" "$file" "$@"; then
+        echo "FAIL  $builder/$name does not build here"
+        tail -n 15 "$work/said" | sed 's/^/      | /'
+        failed=$((failed + 1))
+        return
+    fi
+    tell "$boxyard" "$name" "${flags[@]}" >"$work/ours"
+    if differences=$(diff "$work/theirs" "$work/ours"); then
+        echo "ok    $builder/$name"
+        passed=$((passed + 1))
+    elif [[ " ${known[*]} " == *" $builder/$name "* ]]; then
+        echo "known $builder/$name (< dockerd, > boxyard)"
+        sed 's/^/      | /' <<<"$differences"
+        differ=$((differ + 1))
+    else
+        echo "DIFF  $builder/$name (< dockerd, > boxyard)"
+        sed 's/^/      | /' <<<"$differences"
+        failed=$((failed + 1))
+    fi
+}
+
 for folder in "$work"/dockerfiles/*/; do
     name=$(basename "$folder")
     [ "$name" != bases ] || continue
@@ -66,27 +128,12 @@ for folder in "$work"/dockerfiles/*/; do
     cd "$folder/context" || exit 1
     flags=$(cat ../flags 2>/dev/null)
     case " $flags " in *' -f '*) file=${flags##*-f } file=${file%% *} ;; *) file=Dockerfile ;; esac
-    if grep -qi '^# *syntax=' "$file"; then left=$((left + 1)); continue; fi
-    for engine in "$boxyard" "$dockerd"; do
-        # shellcheck disable=SC2086 # flags are words
-        if ! said=$(on "$engine" build --network none -t "wild/$name" $flags . 2>&1); then
-            echo "FAIL  $name does not build on $engine"
-            tail -n 15 <<<"$said" | sed 's/^/      | /'
-            failed=$((failed + 1))
-            continue 2
-        fi
-    done
-    tell "$boxyard" "$name" >"$work/ours"
-    tell "$dockerd" "$name" >"$work/theirs"
-    if differences=$(diff "$work/theirs" "$work/ours"); then
-        echo "ok    $name"
-        passed=$((passed + 1))
-    else
-        word=DIFF
-        if [[ " ${known[*]} " == *" $name "* ]]; then word=known; else failed=$((failed + 1)); fi
-        echo "$word  $name (< dockerd, > boxyard)"
-        sed 's/^/      | /' <<<"$differences"
-    fi
+    # shellcheck disable=SC2086 # flags are words
+    {
+        # a file that says what it is written for is not for the classic builder
+        grep -qi '^# *syntax=' "$file" || compare classic ours-classic "$name" "$file" $flags
+        compare buildkit ours "$name" "$file" $flags
+    }
 done
-echo "$passed the same, $failed not, $left for BuildKit only, ${#known[@]} known to differ"
+echo "$passed the same, $failed not, $differ known to differ, $left with what dockerd's builder does not know"
 [ $failed = 0 ]

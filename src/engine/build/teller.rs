@@ -3,7 +3,7 @@
 //! BuildKit's messages name their step, so they go out as they come. The classic text does not: there, a step's lines
 //! wait until all steps before it have ended, so that `Step 3/5` never stands amid the output of `Step 2/5`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,12 +32,36 @@ struct Shared {
     messages: mpsc::UnboundedSender<BuildMessage>,
     queue: Arc<Queue>,
     order: Mutex<Order>,
-    is_quiet: bool,
+    /// What a quiet build keeps to itself, unless it fails; `None` for others.
+    withheld: Option<Mutex<Withheld>>,
     recorder: Recorder,
     /// The Dockerfile, once it was read.
     source: OnceLock<Source>,
     /// Where the build went wrong.
     blamed: Mutex<Option<LineRange>>,
+}
+
+/// So much text of a quiet build is kept for the day it fails: its last bytes tell why.
+const WITHHELD_LIMIT: usize = 1 << 20;
+
+/// What the steps of a quiet build said.
+#[derive(Debug, Default)]
+struct Withheld {
+    messages: VecDeque<BuildMessage>,
+    bytes: usize,
+}
+
+impl Withheld {
+    fn keep(&mut self, message: BuildMessage) {
+        let BuildMessage::Text(text) = &message else { return };
+        self.bytes += text.len();
+        self.messages.push_back(message);
+        while self.bytes > WITHHELD_LIMIT
+            && let Some(BuildMessage::Text(oldest)) = self.messages.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +86,7 @@ pub(super) fn channel(cancels: DropGuard, is_quiet: bool, recorder: Recorder) ->
         messages,
         queue: Arc::clone(&queue),
         order: Mutex::default(),
-        is_quiet,
+        withheld: is_quiet.then(Mutex::default),
         recorder,
         source: OnceLock::new(),
         blamed: Mutex::default(),
@@ -106,8 +130,9 @@ impl Teller {
     fn pass(&self, messages: Vec<BuildMessage>) {
         for message in messages {
             self.shared.recorder.note(&message);
-            if !self.shared.is_quiet {
-                self.send(message);
+            match &self.shared.withheld {
+                None => self.send(message),
+                Some(withheld) => withheld.lock().unwrap_or_else(PoisonError::into_inner).keep(message),
             }
         }
     }
@@ -125,8 +150,13 @@ impl Teller {
         }
     }
 
-    /// Ends the stream with a failure, before which stands its place in the Dockerfile.
+    /// Ends the stream with a failure, before which stands its place in the Dockerfile. A quiet build tells now what its
+    /// steps said.
     pub(super) fn fail(&self, failure: BuildFailure) {
+        if let Some(withheld) = &self.shared.withheld {
+            let withheld = std::mem::take(&mut *withheld.lock().unwrap_or_else(PoisonError::into_inner));
+            withheld.messages.into_iter().for_each(|message| self.send(message));
+        }
         let blamed = *self.shared.blamed.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(lines), Some(source)) = (blamed, self.shared.source.get()) {
             self.tell(BuildMessage::Aux { id: SOURCE_ID, aux: source.excerpt(lines) });

@@ -2,7 +2,7 @@
 
 use bollard_stubs::models as docker;
 
-use super::words::{expanded, expanded_pairs, joined_pairs, process, quoted_list};
+use super::words::{expanded, expanded_pairs, go_duration, joined_pairs, process, quoted_list};
 use super::{BuildFacts, PlanError, StageState};
 use crate::dockerfile::expand::words;
 use crate::dockerfile::glob::clean;
@@ -22,6 +22,8 @@ impl StageState {
                 let words = self.command(command);
                 let created_by = format!("CMD {}", quoted_list(&words));
                 self.config.cmd = Some(words);
+                // Without a meaning on Linux, but BuildKit writes it, so an image is the same with it.
+                self.config.args_escaped = Some(true);
                 self.sets_cmd = true;
                 created_by
             }
@@ -77,7 +79,7 @@ impl StageState {
             }
             Body::Healthcheck(check) => {
                 let check = healthcheck(check);
-                let created_by = format!("HEALTHCHECK {}", quoted_list(check.test.as_deref().unwrap_or_default()));
+                let created_by = told_healthcheck(&check);
                 self.config.healthcheck = Some(check);
                 created_by
             }
@@ -98,21 +100,28 @@ impl StageState {
     }
 
     fn declare(&mut self, declarations: &[ArgDeclaration], facts: &BuildFacts) -> Result<String, PlanError> {
+        let mut shown = Vec::with_capacity(declarations.len());
         for declaration in declarations {
             let value = match (facts.build_args.get(&declaration.name), &declaration.default) {
                 (Some(value), _) => Some(value.clone()),
                 (None, Some(default)) => Some(expanded(default, &self.variables(), facts.escape)?),
                 (None, None) => facts.global_args.get(&declaration.name).cloned(),
             };
-            if let Some(value) = value {
-                self.args.insert(declaration.name.clone(), value);
-            }
+            shown.push(match &value {
+                Some(value) => format!("{}={value}", declaration.name),
+                None => declaration.name.clone(),
+            });
+            self.declare_one(&declaration.name, value);
         }
-        let shown = declarations.iter().map(|declaration| match self.args.get(&declaration.name) {
-            Some(value) => format!("{}={value}", declaration.name),
-            None => declaration.name.clone(),
-        });
-        Ok(format!("ARG {}", shown.collect::<Vec<_>>().join(" ")))
+        Ok(format!("ARG {}", shown.join(" ")))
+    }
+
+    /// Once more without a value, an ARG keeps the one it has.
+    fn declare_one(&mut self, name: &str, value: Option<String>) {
+        match self.args.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value.or_else(|| known.take()),
+            None => self.args.push((name.to_owned(), value)),
+        }
     }
 
     fn change_workdir(&mut self, path: &str) -> Result<String, PlanError> {
@@ -167,6 +176,20 @@ fn healthcheck(check: &Healthcheck) -> docker::HealthConfig {
         start_period: nanoseconds(start_period),
         start_interval: nanoseconds(start_interval),
     }
+}
+
+/// A health check as BuildKit's history has it: Go's way of writing the whole structure.
+fn told_healthcheck(check: &docker::HealthConfig) -> String {
+    let time = |nanoseconds: Option<i64>| go_duration(nanoseconds.unwrap_or_default());
+    format!(
+        "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+        check.test.as_deref().unwrap_or_default().join(" "),
+        time(check.interval),
+        time(check.timeout),
+        time(check.start_period),
+        time(check.start_interval),
+        check.retries.unwrap_or_default(),
+    )
 }
 
 /// A signal's number, or a name with or without SIG.

@@ -40,6 +40,8 @@ pub(in crate::engine::build) struct CopyStep {
     pub inline: Vec<(String, String)>,
     /// Absolute; ends in a slash where it names a directory.
     pub destination: String,
+    /// The destination as written, for the history.
+    pub to: String,
     /// `--chown`.
     pub chown: Option<String>,
     /// `--chmod`.
@@ -82,8 +84,11 @@ impl StageState {
                 "When using {keyword} with more than one source file, the destination must be a directory and end with a /"
             )));
         }
-        let joined =
-            if destination.starts_with('/') { destination } else { format!("{}/{destination}", self.workdir()) };
+        let joined = match destination.starts_with('/') {
+            true => destination.clone(),
+            false => format!("{}/{destination}", self.workdir()),
+        };
+        let to = destination;
         let mut destination = clean(&joined);
         if is_folder && destination != "/" {
             destination.push('/');
@@ -104,6 +109,7 @@ impl StageState {
             words,
             inline,
             destination,
+            to,
             chown: flag("chown")?,
             chmod: flag("chmod")?,
             exclude: exclude.map(&word).collect::<Result<_, _>>()?,
@@ -137,7 +143,7 @@ impl CopyStep {
             }
         }
         let inline = self.inline.iter().map(|(name, _)| format!("<<{name}"));
-        for word in self.words.iter().cloned().chain(inline).chain([self.destination.clone()]) {
+        for word in self.words.iter().cloned().chain(inline).chain([self.to.clone()]) {
             text.push(' ');
             text.push_str(&word);
         }

@@ -40,6 +40,9 @@ impl PlanError {
     }
 }
 
+/// An ARG that has been declared: its name, and its value where it has one.
+pub(super) type Argument = (String, Option<String>);
+
 /// What a stage has come to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct StageState {
@@ -47,8 +50,8 @@ pub(super) struct StageState {
     pub config: docker::ImageConfig,
     /// Who made it (MAINTAINER).
     pub author: Option<String>,
-    /// ARGs of this stage that have a value.
-    pub args: BTreeMap<String, String>,
+    /// ARGs of this stage and of those below it, in the order of their declaration.
+    pub args: Vec<Argument>,
     /// Whether this stage has set CMD itself, so that ENTRYPOINT leaves it alone.
     pub sets_cmd: bool,
 }
@@ -80,14 +83,24 @@ pub(super) struct Planned {
 impl StageState {
     /// The state on top of an image's configuration.
     pub(super) fn on(config: docker::ImageConfig, author: Option<String>) -> Self {
-        Self { config, author, args: BTreeMap::new(), sets_cmd: false }
+        Self { config, author, args: Vec::new(), sets_cmd: false }
     }
 
     /// What variables stand for: ENV wins over ARG.
     pub(super) fn variables(&self) -> BTreeMap<String, String> {
-        let mut all = self.args.clone();
+        let mut all = self.arg_values();
         all.extend(self.env_pairs());
         all
+    }
+
+    /// The ARGs that have a value.
+    fn arg_values(&self) -> BTreeMap<String, String> {
+        self.args.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+    }
+
+    /// Whether ENV sets it, which counts for more than an ARG of that name.
+    pub(super) fn has_env(&self, name: &str) -> bool {
+        self.env_pairs().any(|(known, _)| known == name)
     }
 
     fn env_pairs(&self) -> impl Iterator<Item = (String, String)> {
@@ -205,6 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn the_history_is_in_buildkits_words() {
+        let (state, steps) = plan(
+            "EXPOSE 90 80\nCMD x\nHEALTHCHECK --interval=90s --timeout=1500ms --retries=3 CMD ok || no\n\
+             HEALTHCHECK NONE\nWORKDIR /w\nCOPY a b ./c/\n",
+        );
+        let told: Vec<&str> = steps.iter().map(|step| step.created_by.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "EXPOSE [90/tcp 80/tcp]",
+                r#"CMD ["/bin/sh" "-c" "x"]"#,
+                "HEALTHCHECK {Test:[CMD-SHELL ok || no] Interval:1m30s Timeout:1.5s StartPeriod:0s StartInterval:0s Retries:3}",
+                "HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}",
+                "WORKDIR /w",
+                "COPY a b ./c/ # buildkit",
+            ]
+        );
+        assert_eq!(state.config.args_escaped, Some(true), "as BuildKit marks every image with a CMD");
+    }
+
+    #[test]
     fn an_entrypoint_resets_an_inherited_command() {
         let inherited = docker::ImageConfig { cmd: Some(vec!["old".into()]), ..Default::default() };
         let state = StageState::on(inherited, None);
@@ -223,8 +257,8 @@ mod tests {
         assert_eq!(state.variables()["G"], "2-g");
         let run = run(steps.last().unwrap());
         assert_eq!(run.env["D"], "env");
-        assert_eq!(run.build_args.keys().collect::<Vec<_>>(), ["D", "G", "V"]);
-        assert_eq!(steps.last().unwrap().created_by, "RUN |3 D=2.d G=2-g V=2 /bin/sh -c x # buildkit");
+        assert_eq!(steps.last().unwrap().created_by, "RUN |4 V=2 G=2-g D=env NONE= /bin/sh -c x # buildkit");
+        assert!(!run.env.contains_key("NONE"));
     }
 
     #[test]

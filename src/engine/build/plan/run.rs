@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::words::expanded;
-use super::{BuildFacts, DEFAULT_PATH, PlanError, RunMount, StageState};
+use super::{Argument, BuildFacts, DEFAULT_PATH, PlanError, RunMount, StageState};
 use crate::dockerfile::{Command, Instruction};
 
 /// A RUN.
@@ -13,8 +13,8 @@ pub(in crate::engine::build) struct RunStep {
     pub args: Vec<String>,
     /// `NAME=value`, without the proxies.
     pub env: BTreeMap<String, String>,
-    /// ARGs among `env`.
-    pub build_args: BTreeMap<String, String>,
+    /// The declared ARGs in order, with what `env` has for them.
+    pub build_args: Vec<(String, String)>,
     /// Who runs it.
     pub user: String,
     /// Where.
@@ -80,9 +80,10 @@ impl StageState {
                 self.command(&Command::Shell(whole))
             }
         };
-        let mut env: BTreeMap<String, String> = self.args.clone();
-        env.extend(self.env_pairs());
+        let mut env = self.variables();
         env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+        let seen = |(name, _): &Argument| (name.clone(), env.get(name).cloned().unwrap_or_default());
+        let build_args = self.args.iter().map(seen).collect();
         let flag = |name: &str| {
             instruction.flag(name).map(|value| expanded(value, &self.variables(), facts.escape)).transpose()
         };
@@ -99,7 +100,7 @@ impl StageState {
         };
         Ok(RunStep {
             args,
-            build_args: self.args.clone(),
+            build_args,
             env,
             user: self.config.user.clone().unwrap_or_default(),
             workdir: self.workdir().to_owned(),

@@ -34,3 +34,52 @@ pub(super) fn joined_pairs(pairs: &[(String, String)]) -> String {
 pub(super) fn quoted_list(words: &[String]) -> String {
     format!("[{}]", words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" "))
 }
+
+/// A time in nanoseconds as Go writes it: `1m30s`, `1.5s`, `250ms`, `0s`.
+pub(super) fn go_duration(nanoseconds: i64) -> String {
+    let all = nanoseconds.unsigned_abs();
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let (unit, name) = match all {
+        0 => return "0s".to_owned(),
+        1..1_000 => (1, "ns"),
+        1_000..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let digits = unit.to_string().len() - 1;
+    let fraction = format!("{:0digits$}", all % unit);
+    let fraction = match fraction.trim_end_matches('0') {
+        "" => String::new(),
+        some => format!(".{some}"),
+    };
+    let whole = all / unit;
+    match name {
+        "s" if whole >= 3600 => format!("{sign}{}h{}m{}{fraction}s", whole / 3600, whole / 60 % 60, whole % 60),
+        "s" if whole >= 60 => format!("{sign}{}m{}{fraction}s", whole / 60, whole % 60),
+        name => format!("{sign}{whole}{fraction}{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        let second = 1_000_000_000;
+        let cases = [
+            (0, "0s"),
+            (5 * second, "5s"),
+            (90 * second, "1m30s"),
+            (3600 * second, "1h0m0s"),
+            (3_661_500_000_000, "1h1m1.5s"),
+            (250_000_000, "250ms"),
+            (1_500_000, "1.5ms"),
+            (15, "15ns"),
+            (-second, "-1s"),
+        ];
+        for (nanoseconds, expected) in cases {
+            assert_eq!(go_duration(nanoseconds), expected);
+        }
+    }
+}

@@ -98,13 +98,14 @@ impl Work<'_> {
         }
         let below = if step.is_link { None } else { self.result.top() };
         let mut key = Key::new("copy", created_by, below)
+            .with("destination", &step.destination)
             .with("owner", step.chown.as_deref().unwrap_or("-"))
             .with("mode", step.chmod.as_deref().unwrap_or("-"))
             .with("parents", step.keeps_parents.to_string())
             .with("unpack", format!("{:?}", step.unpack))
             .with("from", if step.from.is_some() { "elsewhere" } else { "context" });
         if step.is_link {
-            key = key.with("link", "true").with("destination", &step.destination);
+            key = key.with("link", "true");
             if let Some(Owner { uid, gid }) = link_owner {
                 key = key.with("owner's number", format!("{uid}:{gid}"));
             }

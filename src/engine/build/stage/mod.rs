@@ -24,11 +24,11 @@ use self::lineage::Lineage;
 pub(super) use self::lineage::Position;
 use super::cache::BaseImage;
 use super::graph::{Base, Node, replaced, trigger};
-use super::plan::{DEFAULT_PATH, Planned, StageState, Step};
+use super::plan::{Argument, DEFAULT_PATH, Planned, StageState, Step};
 use super::progress::BuildFailure;
 use super::step::StepTeller;
 use super::under_way::Build;
-use crate::dockerfile::{Instruction, LineRange};
+use crate::dockerfile::{Body, Instruction, LineRange};
 use crate::engine::EngineError;
 use crate::engine::image::{HistoryEntry, ImageConfig};
 use crate::engine::layer::{ChainId, Digest, Layer};
@@ -41,6 +41,8 @@ const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 pub(super) struct StageResult {
     /// The image it would be.
     pub config: ImageConfig,
+    /// The ARGs it declared: a stage that is FROM this one has them, too.
+    pub args: Vec<Argument>,
     /// Its layers, lowest first.
     pub layers: Vec<ChainId>,
     /// Where it comes from.
@@ -115,6 +117,7 @@ async fn begin(build: &Arc<Build>, node: &Node, teller: &mut StepTeller) -> Resu
                 ..ImageConfig::default()
             };
             config.config.env = Some(vec![format!("PATH={DEFAULT_PATH}")]);
+            config.config.working_dir = Some("/".to_owned());
             Ok(StageResult { config, ..StageResult::default() })
         }
         Base::Stage(index) => {
@@ -152,7 +155,7 @@ async fn begin_with_image(
     let lineage = Lineage { base, ..Lineage::default() };
     // The base's own cache is not this image's.
     let config = ImageConfig { build_cache: None, ..image.config };
-    Ok(StageResult { config, layers: image.layers, lineage })
+    Ok(StageResult { config, layers: image.layers, lineage, ..StageResult::default() })
 }
 
 /// Whether a base brings ONBUILD instructions: the classic text then has no ID before they are carried out.
@@ -177,7 +180,8 @@ struct Done {
 
 impl<'a> Work<'a> {
     fn new(build: &'a Arc<Build>, index: usize, result: StageResult) -> Self {
-        let state = StageState::on(result.config.config.clone(), result.config.author.clone());
+        let mut state = StageState::on(result.config.config.clone(), result.config.author.clone());
+        state.args.clone_from(&result.args);
         let position = Position::at_start(build, index);
         Self { build, index, result, state, position }
     }
@@ -192,6 +196,7 @@ impl<'a> Work<'a> {
     fn finish(mut self) -> StageResult {
         self.result.config.config = self.state.config;
         self.result.config.author = self.state.author;
+        self.result.args = self.state.args;
         self.result
     }
 
@@ -237,13 +242,16 @@ impl<'a> Work<'a> {
         }
         self.state = after;
         let created = self.build.facts.epoch.unwrap_or(done.created).to_string();
-        self.result.config.history.push(HistoryEntry {
-            created: Some(created.clone()),
-            created_by: Some(created_by),
-            comment: Some(HISTORY_COMMENT.to_owned()),
-            empty_layer: done.layer.is_none(),
-            ..HistoryEntry::default()
-        });
+        // As in BuildKit: what waits for another build has done nothing yet.
+        if !matches!(instruction.body, Body::OnBuild(_)) {
+            self.result.config.history.push(HistoryEntry {
+                created: Some(created.clone()),
+                created_by: Some(created_by),
+                comment: Some(HISTORY_COMMENT.to_owned()),
+                empty_layer: done.layer.is_none(),
+                ..HistoryEntry::default()
+            });
+        }
         self.result.config.created = Some(created);
         if let Some(layer) = done.layer {
             self.result.layers.push(layer.chain_id);

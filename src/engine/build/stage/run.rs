@@ -43,7 +43,8 @@ impl Work<'_> {
             .with("working directory", &step.workdir)
             .with("network", self.network(step));
         for (name, value) in &step.env {
-            let kind = if step.build_args.get(name) == Some(value) { "ARG" } else { "ENV" };
+            let is_argument = step.build_args.iter().any(|(arg, _)| arg == name) && !self.state.has_env(name);
+            let kind = if is_argument { "ARG" } else { "ENV" };
             key = key.with(format!("{kind} {name}"), value);
         }
         if let Some((_, script)) = &step.script {
