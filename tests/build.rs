@@ -82,7 +82,11 @@ async fn a_quiet_build_tells_all_once_it_fails() {
     let yard = Yard::new().await;
     let quiet = |it: &mut BuildRequest| it.quiet = true;
     let outcome = yard.build_with(&[("Dockerfile", "FROM base\nRUN echo before; exit 3\n")], quiet).await;
-    assert!(outcome.text.starts_with("Step 1/2 : FROM base\n") && outcome.text.contains("\nbefore\n"), "{}", outcome.text);
+    assert!(
+        outcome.text.starts_with("Step 1/2 : FROM base\n") && outcome.text.contains("\nbefore\n"),
+        "{}",
+        outcome.text
+    );
     assert_eq!(outcome.failed().code, Some(3), "docker build -q exits with the command's code");
     let outcome = yard.build_with(&[("Dockerfile", "FROM base\nRUN echo fine\n")], quiet).await.succeeded();
     assert!(outcome.text.starts_with("sha256:") && outcome.text.lines().count() == 1, "{}", outcome.text);

@@ -232,7 +232,8 @@ async fn cve_2024_23653_no_rights_without_leave() {
         build(&yard, &format!("FROM {tag}\n"), &[]).fails_with(leave);
     }
     // What a step may do is not what a variable says.
-    build(&yard, "FROM base\nARG mode=insecure\nRUN --security=$mode true\n", &[]).fails_with("--allow security.insecure");
+    build(&yard, "FROM base\nARG mode=insecure\nRUN --security=$mode true\n", &[])
+        .fails_with("--allow security.insecure");
     let held = "FROM base\nRUN ! mkdir /m 2>/dev/null || ! mount -t tmpfs none /m 2>/dev/null; \
         grep CapEff /proc/self/status; grep Seccomp: /proc/self/status\n";
     let built = build(&yard, held, &["--allow", "security.insecure"]);
@@ -255,8 +256,14 @@ async fn links_of_a_source_lead_nowhere_in_a_copy() {
     let words = ["/out/secret", "/climb/secret", &format!("/magic{path}/secret"), "/file", "/out/*", "/climb/"];
     for word in words {
         for flags in ["", "--link ", "--parents "] {
-            let copied = build(&yard, &format!("FROM links\nCOPY {flags}--from=links {word} /got/\nRUN cat /got/* /got/*/*; true\n"), &[]);
-            let staged = format!("FROM links AS stage\nFROM links\nCOPY {flags}--from=stage {word} /got/\nRUN cat /got/*; true\n");
+            let copied = build(
+                &yard,
+                &format!("FROM links\nCOPY {flags}--from=links {word} /got/\nRUN cat /got/* /got/*/*; true\n"),
+                &[],
+            );
+            let staged = format!(
+                "FROM links AS stage\nFROM links\nCOPY {flags}--from=stage {word} /got/\nRUN cat /got/*; true\n"
+            );
             let _ = (copied, build(&yard, &staged, &[]));
         }
         let bound = format!("FROM links\nRUN --mount=type=bind,from=links,source={word},target=/b cat /b /b/*; true\n");
@@ -264,11 +271,14 @@ async fn links_of_a_source_lead_nowhere_in_a_copy() {
     }
     // The same links in a folder of the client's, and in a tar.
     let context = folder("");
-    let links = [("out", path.clone()), ("climb", format!("../../../../../../..{path}")), ("file", format!("{path}/secret"))];
+    let links =
+        [("out", path.clone()), ("climb", format!("../../../../../../..{path}")), ("file", format!("{path}/secret"))];
     for (name, target) in &links {
         symlink(target, context.path().join(name)).unwrap();
     }
-    for word in ["out/secret", "climb/secret", "file", "out/*", "../../../../..//tmp/*/secret", "/proc/self/root/etc/passwd"] {
+    for word in
+        ["out/secret", "climb/secret", "file", "out/*", "../../../../..//tmp/*/secret", "/proc/self/root/etc/passwd"]
+    {
         let text = format!("FROM links\nCOPY {word} /got/\nRUN cat /got/* /got/*/*; true\n");
         fs::write(context.path().join("Dockerfile"), &text).unwrap();
         build_folder(&yard, context.path(), &[]);
@@ -298,9 +308,17 @@ async fn links_of_a_destination_lead_nowhere() {
     fs::write(context.path().join("evil"), "from the build").unwrap();
     fs::create_dir(context.path().join("tree")).unwrap();
     fs::write(context.path().join("tree/secret"), "from the build").unwrap();
-    fs::write(context.path().join("a.tar"), Hostile::new().file("secret", "from the build").file("evil", "x").bytes()).unwrap();
+    fs::write(context.path().join("a.tar"), Hostile::new().file("secret", "from the build").file("evil", "x").bytes())
+        .unwrap();
     for to in ["/out/", "/out", "/climb/", "/out/secret", "/file", &format!("/magic{path}/")] {
-        for step in ["COPY evil", "COPY --link evil", "COPY tree/", "ADD a.tar", "COPY --chown=7:7 --chmod=777 tree", "COPY --parents tree/secret"] {
+        for step in [
+            "COPY evil",
+            "COPY --link evil",
+            "COPY tree/",
+            "ADD a.tar",
+            "COPY --chown=7:7 --chmod=777 tree",
+            "COPY --parents tree/secret",
+        ] {
             fs::write(context.path().join("Dockerfile"), format!("FROM links\n{step} {to}\n")).unwrap();
             build_folder(&yard, context.path(), &[]);
             outside.is_untouched();
@@ -392,7 +410,11 @@ async fn owners_are_looked_up_in_the_image_alone() {
     let yard = Yard::new();
     let outside = Outside::new();
     fs::write(outside.file(), SECRET).unwrap();
-    Image::bare().link("etc/passwd", "/proc/1/root/etc/passwd").link("etc/group", "/proc/1/root/etc/group").import(&yard, "linked").await;
+    Image::bare()
+        .link("etc/passwd", "/proc/1/root/etc/passwd")
+        .link("etc/group", "/proc/1/root/etc/group")
+        .import(&yard, "linked")
+        .await;
     build(&yard, "FROM linked\nCOPY --chown=daemon Dockerfile /x\n", &[]).fails_with("unable to find user daemon");
     build(&yard, "FROM linked\nCOPY --chown=0:daemon Dockerfile /x\n", &[]).fails_with("unable to find group daemon");
     Image::bare().pipe("etc/passwd").pipe("etc/group").import(&yard, "pipes").await;
