@@ -120,7 +120,7 @@ async fn what_is_wrong_is_told_before_anything_is_done() {
     }
     let target = |it: &mut BuildRequest| it.target = Some("x".into());
     let failure = yard.build_with(&[("Dockerfile", "FROM base")], target).await.failed();
-    assert_eq!(failure.message, "failed to reach build target x in Dockerfile");
+    assert_eq!(failure.message, "failed to reach build target x in Dockerfile; none of its stages has a name");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use super::ast::{ArgDeclaration, Base, Body, Command, Flag, Pair, Role, Transfer};
 use super::instruction::{Fault, Position, Reader, Rest};
 use super::words::{self, Json, Word};
-use super::{healthcheck, heredoc};
+use super::{healthcheck, heredoc, meant};
 
 impl Reader<'_> {
     /// What stands after keyword and flags. Faults that do not keep the rest from being read are in `self.faults`.
@@ -22,10 +22,7 @@ impl Reader<'_> {
                 command => Ok(Body::Run(command)),
             },
             "CMD" => self.command(rest).map(Body::Cmd),
-            "ENTRYPOINT" => match self.command(rest)? {
-                Command::Shell(text) if text.is_empty() => Err(at_least_one(keyword, rest)),
-                command => Ok(Body::Entrypoint(command)),
-            },
+            "ENTRYPOINT" => self.command(rest).map(Body::Entrypoint),
             "SHELL" => self.shell(rest),
             "COPY" => self.transfer(keyword, rest).map(Body::Copy),
             "ADD" => self.transfer(keyword, rest).map(Body::Add),
@@ -56,7 +53,17 @@ impl Reader<'_> {
         let (image, name) = match words.as_slice() {
             [image] => (image, None),
             [image, as_word, name] if as_word.text.eq_ignore_ascii_case("as") => (image, Some((as_word, name))),
-            _ => return Err(rest.fault("FROM requires either one or three arguments")),
+            words => {
+                let why = meant::of_from(words);
+                let fault = rest.fault(format!("FROM requires either one or three arguments{why}"));
+                let replacement = match words {
+                    [image, name] if why.is_empty() && is_stage_name(&name.text) => {
+                        Some(format!("{} AS {}", image.text, name.text))
+                    }
+                    _ => None,
+                };
+                return Err(Fault { replacement, ..fault });
+            }
         };
         self.part(Role::Image, image.range.clone());
         if let Some((as_word, name)) = name {
@@ -151,7 +158,13 @@ impl Reader<'_> {
             Some(words) if words.is_empty() => Err(at_least_one("SHELL", rest)),
             Some(words) => Ok(Body::Shell(words.into_iter().map(|word| word.text).collect())),
             None if rest.text.is_empty() => Err(at_least_one("SHELL", rest)),
-            None => Err(rest.fault("SHELL requires the arguments to be in JSON form")),
+            None => {
+                let words = words::plain(rest.text, rest.at);
+                let is_plain = |word: &Word| !word.text.contains(['"', '\'', '\\', '[', ']', ',', '$']);
+                let list = || words.iter().map(|word| format!("{:?}", word.text)).collect::<Vec<_>>().join(", ");
+                let replacement = words.iter().all(is_plain).then(|| format!("[{}]", list()));
+                Err(Fault { replacement, ..rest.fault("SHELL requires the arguments to be in JSON form") })
+            }
         }
     }
 
@@ -206,16 +219,17 @@ impl Reader<'_> {
             return Ok(vec![Pair { key: key.to_owned(), value: value.to_owned(), legacy: true }]);
         }
         let mut pairs = Vec::with_capacity(words.len());
-        for word in words {
-            self.assignment(&word);
+        for (index, word) in words.iter().enumerate() {
+            self.assignment(word);
             match word.text.split_once('=') {
                 None => {
+                    let why = meant::of_pair(&words, index);
                     let message =
-                        format!("Syntax error - can't find = in {:?}. Must be of the form: name=value", word.text);
-                    self.faults.push(rest.fault_at(word.range, message));
+                        format!("Syntax error - can't find = in {:?}. Must be of the form: name=value{why}", word.text);
+                    self.faults.push(rest.fault_at(word.range.clone(), message));
                 }
                 Some(("", _)) => {
-                    self.faults.push(rest.fault_at(word.range, format!("{keyword} names can not be blank")));
+                    self.faults.push(rest.fault_at(word.range.clone(), format!("{keyword} names can not be blank")));
                 }
                 Some((key, value)) => {
                     pairs.push(Pair { key: key.to_owned(), value: value.to_owned(), legacy: false });

@@ -36,6 +36,8 @@ impl Diagnostic {
     /// The message as one line for a person; an error's with the word that was meant.
     pub fn sentence(&self) -> String {
         match &self.suggestion {
+            // The line that ends a heredoc is named already.
+            Some(_) if self.code == "UnterminatedHeredoc" => self.message.clone(),
             Some(suggestion) if self.severity == Severity::Error && super::rule(self.code).is_none() => {
                 format!("{} (did you mean {}?)", self.message, suggestion.replacement)
             }

@@ -28,7 +28,10 @@ pub(super) fn check(keyword: &str, name: &str, value: &str) -> Vec<MountFault> {
         },
         ("HEALTHCHECK", _) => match duration::parse(value) {
             _ if value.is_empty() => Vec::new(),
-            None => all(format!("time: invalid duration {value:?}"), "a time like 30s or 1m30s", None),
+            None => {
+                let seconds = value.chars().all(|c| c.is_ascii_digit()).then(|| format!("{value}s"));
+                all(format!("time: invalid duration {value:?}"), "a time like 30s or 1m30s", seconds)
+            }
             Some(time) if !time.is_zero() && time.as_millis() == 0 => {
                 all(format!("Interval {name:?} cannot be less than 1ms"), "1ms or more", None)
             }

@@ -6,6 +6,7 @@ use super::ast::{Command, Flag, Healthcheck, Role};
 use super::body::at_least_one;
 use super::duration;
 use super::instruction::{Fault, Reader, Rest};
+use super::suggest::nearest;
 use super::words;
 
 /// Reads what stands after the flags; their values are checked already.
@@ -23,6 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, rest: &Rest<'_>, flags: &[Flag]) -> 
         other => {
             return Err(Fault {
                 expected: Some("CMD command, or NONE".to_owned()),
+                replacement: nearest(other, ["CMD", "NONE"]).map(str::to_owned),
                 ..rest.fault_at(kind_range, format!("Unknown type {other:?} in HEALTHCHECK (try CMD)"))
             });
         }

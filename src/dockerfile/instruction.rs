@@ -42,12 +42,16 @@ pub(super) fn read(logical: &Logical, escape: Escape, diagnostics: &mut Vec<Diag
     }));
     if let Some(open) = &logical.unterminated {
         let name = &open.name;
+        let near = open.near_line.map(|line| format!("; line {line} should be {name} and nothing else"));
         diagnostics.push(Diagnostic {
             lines: logical.lines,
             span: open.near.unwrap_or_else(|| logical.place(0..logical.text.len())),
             severity: Severity::Error,
             code: "UnterminatedHeredoc",
-            message: format!("unterminated heredoc: the line {name} that ends it is missing"),
+            message: format!(
+                "unterminated heredoc: the line {name} that ends it is missing{}",
+                near.unwrap_or_default()
+            ),
             expected: Some(format!("a line with nothing but {name}")),
             suggestion: open.near.map(|span| Suggestion { span, replacement: name.clone() }),
         });
@@ -127,7 +131,10 @@ impl<'a> Reader<'a> {
                 match self.body(keyword.name, &rest, &flags, position) {
                     Ok(read) => body = read,
                     Err(fault) => {
-                        self.faults.push(fault);
+                        // Behind a flag with a fault nothing may be left that could be missed.
+                        if self.faults.len() == faults_before || !text.is_empty() {
+                            self.faults.push(fault);
+                        }
                         self.parts.truncate(parts_of_flags);
                         self.part(Role::Unread, rest.at..rest.at + text.len());
                     }
@@ -218,7 +225,8 @@ impl<'a> Reader<'a> {
                         refuse(format!("Duplicate flag specified: {name}"), Some(format!("--{name} once")), None);
                     }
                     (Takes::Value | Takes::Values, None) => {
-                        refuse(format!("Missing a value on flag: {name}"), Some(format!("--{name}=value")), None);
+                        let fault = self.without_value(name, &word);
+                        self.faults.push(fault);
                     }
                     (Takes::Switch, Some(value))
                         if !value.eq_ignore_ascii_case("true") && !value.eq_ignore_ascii_case("false") =>
@@ -249,6 +257,18 @@ impl<'a> Reader<'a> {
             });
         }
         flags
+    }
+    /// A flag whose value is missing, perhaps because a blank stands where `=` should.
+    fn without_value(&self, name: &str, flag: &Word) -> Fault {
+        let behind = self.logical.text.get(flag.range.end..).unwrap_or_default();
+        let value = words::plain(behind, flag.range.end).into_iter().next().filter(|it| !it.text.starts_with("--"));
+        Fault {
+            range: flag.range.start..value.as_ref().map_or(flag.range.end, |value| value.range.end),
+            code: "InvalidFlag",
+            message: format!("Missing a value on flag: {name}"),
+            expected: Some(format!("--{name}=value")),
+            replacement: value.map(|value| format!("--{name}={}", value.text)),
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Unterminated {
     pub name: String,
     /// A line that was probably meant to be it.
     pub near: Option<Span>,
+    /// The number of that line.
+    pub near_line: Option<usize>,
 }
 
 /// Bytes of the joined text that stand together in the source.
@@ -228,8 +230,13 @@ impl<'a> Cutter<'a> {
                 Some(length) => (length, rest.get(length)),
                 None => {
                     let (length, near) = recover(rest, &mark.name);
+                    let near_line = near.map(|line| line.number);
                     let near = near.map(|line| Span::new(line.start, line.start + line.text.len()));
-                    logical.unterminated.get_or_insert_with(|| Unterminated { name: mark.name.clone(), near });
+                    logical.unterminated.get_or_insert_with(|| Unterminated {
+                        name: mark.name.clone(),
+                        near,
+                        near_line,
+                    });
                     (length, near.and(rest.get(length)))
                 }
             };

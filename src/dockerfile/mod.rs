@@ -21,6 +21,7 @@ mod instruction;
 pub mod keyword;
 mod lint;
 mod logical;
+mod meant;
 pub mod mount;
 mod parser;
 mod pieces;
@@ -40,10 +41,13 @@ pub use ast::{
 };
 pub use diagnostic::{Diagnostic, Severity, Suggestion};
 pub use directive::detect_syntax;
-pub use lint::{Fix, Fixed, PlatformOf, Rule, Surroundings, Tier, fix, lint, page as lint_page, rule, rules, unmarked};
+pub use lint::{
+    Fix, Fixed, PlatformOf, Rule, Surroundings, Tier, VariablesOf, fix, lint, page as lint_page, rule, rules, unmarked,
+};
 pub use parser::{parse, parse_without_lint};
 pub use pieces::{Piece, PieceKind};
 pub use predefined::{BUILDER_ARGS, PLATFORM_ARGS, PROXY_ARGS};
+pub use suggest::nearest;
 
 /// A parsed Dockerfile and what is to be said about it.
 #[derive(Debug, Clone, PartialEq, Default)]

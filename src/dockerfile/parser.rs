@@ -7,6 +7,7 @@ use super::directive::directives;
 use super::instruction;
 use super::lint;
 use super::logical::{logical_lines, physical_lines};
+use super::meant;
 
 /// Parses the text of a Dockerfile. Never fails: what can't be understood is told in the diagnostics, and the rest is
 /// read on.
@@ -44,6 +45,7 @@ fn read(text: &str) -> (Parsed, lint::Notes) {
         instructions.push(instruction::read(line, escape, &mut diagnostics));
         notes.blank_lines.extend(line.blank_line);
     }
+    meant::explain_unknown(text, &instructions, escape, &mut diagnostics);
     let stages = stages(&instructions);
     refuse_strays(&instructions, &stages, &mut diagnostics);
     if instructions.is_empty() {
@@ -80,33 +82,30 @@ fn stages(instructions: &[Instruction]) -> Vec<Stage> {
     stages
 }
 
-/// Before the first FROM only ARG may stand.
+/// Before the first FROM only ARG may stand. The first that stands there all the same is told; what follows it has the
+/// same reason.
 fn refuse_strays(instructions: &[Instruction], stages: &[Stage], diagnostics: &mut Vec<Diagnostic>) {
     let end = stages.first().map_or(instructions.len(), |stage| stage.instructions.start);
-    for stray in instructions.iter().take(end) {
-        // An unknown instruction has its own error already; one is enough.
-        if stray.keyword != "ARG" && super::keyword::find(&stray.keyword).is_some() {
-            diagnostics.push(Diagnostic {
-                lines: stray.lines,
-                span: stray.keyword_span,
-                severity: Severity::Error,
-                code: "NoBuildStage",
-                message: "no build stage in current context".to_owned(),
-                expected: Some("FROM image".to_owned()),
-                suggestion: None,
-            });
-        }
-    }
-    let only_arguments =
-        !instructions.is_empty() && instructions.iter().all(|instruction| instruction.keyword == "ARG");
-    if let (true, Some(last)) = (only_arguments, instructions.last()) {
+    let is_unknown = |it: &Instruction| super::keyword::find(&it.keyword).is_none();
+    // An unknown instruction was perhaps meant to be the FROM, and has its own error already.
+    let mut before = instructions.iter().take(end).take_while(|it| !is_unknown(it));
+    let stray = match before.find(|it| it.keyword != "ARG") {
+        Some(stray) => Some(stray),
+        None if stages.is_empty() && !instructions.iter().any(is_unknown) => instructions.last(),
+        None => None,
+    };
+    if let Some(stray) = stray {
+        let (message, expected) = match stages.first() {
+            None => ("no build stage in current context: the file has no FROM", "FROM image"),
+            Some(_) => ("no build stage in current context: only ARG may stand above the first FROM", "FROM image"),
+        };
         diagnostics.push(Diagnostic {
-            lines: last.lines,
-            span: last.keyword_span,
+            lines: stray.lines,
+            span: stray.keyword_span,
             severity: Severity::Error,
             code: "NoBuildStage",
-            message: "no build stage in current context".to_owned(),
-            expected: Some("FROM image".to_owned()),
+            message: message.to_owned(),
+            expected: Some(expected.to_owned()),
             suggestion: None,
         });
     }

@@ -1,7 +1,7 @@
 //! "Did you mean …?": the nearest known word to a misspelt one.
 
 /// The candidate nearest to `word`, if it is near enough that a person may have meant it. Case does not count.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     // One slip in a short word, two in a longer one; more is another word.
     let limit = if word.chars().count() <= 3 { 1 } else { 2 };

@@ -109,10 +109,17 @@ fn errors_are_in_dockers_words() {
         ("FROM a\n\nRUNN b", "dockerfile parse error on line 3: unknown instruction: RUNN (did you mean RUN?)"),
         ("FORM a", "dockerfile parse error on line 1: unknown instruction: FORM (did you mean FROM?)"),
         ("form a", "dockerfile parse error on line 1: unknown instruction: form (did you mean from?)"),
-        ("FROM a b", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
+        (
+            "FROM a b",
+            "dockerfile parse error on line 1: FROM requires either one or three arguments (did you mean a AS b?)",
+        ),
         ("FROM", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
-        ("RUN x", "dockerfile parse error on line 1: no build stage in current context"),
-        ("ARG x", "dockerfile parse error on line 1: no build stage in current context"),
+        ("RUN x\nCOPY", "dockerfile parse error on line 1: no build stage in current context: the file has no FROM"),
+        ("ARG x", "dockerfile parse error on line 1: no build stage in current context: the file has no FROM"),
+        (
+            "ENV a=b\nFROM a",
+            "dockerfile parse error on line 1: no build stage in current context: only ARG may stand above the first FROM",
+        ),
         ("", "dockerfile parse error on line 1: file with no instructions"),
         (
             "FROM a AS 1b",
@@ -122,7 +129,10 @@ fn errors_are_in_dockers_words() {
             "FROM a\nCOPY --form=x a b",
             "dockerfile parse error on line 2: unknown flag: --form (did you mean --from=x?)",
         ),
-        ("FROM a\nCOPY --from a b", "dockerfile parse error on line 2: Missing a value on flag: from"),
+        (
+            "FROM a\nCOPY --from a b",
+            "dockerfile parse error on line 2: Missing a value on flag: from (did you mean --from=a?)",
+        ),
         (
             "FROM a\nCOPY x",
             "dockerfile parse error on line 2: COPY requires at least two arguments, but only one was provided. Destination could not be determined",
@@ -133,10 +143,16 @@ fn errors_are_in_dockers_words() {
         ),
         ("FROM a\nENV a", "dockerfile parse error on line 2: ENV must have two arguments"),
         ("FROM a\nLABEL =b", "dockerfile parse error on line 2: LABEL names can not be blank"),
-        ("FROM a\nSHELL bash", "dockerfile parse error on line 2: SHELL requires the arguments to be in JSON form"),
+        (
+            "FROM a\nSHELL bash -c",
+            "dockerfile parse error on line 2: SHELL requires the arguments to be in JSON form (did you mean [\"bash\", \"-c\"]?)",
+        ),
         ("FROM a\nWORKDIR", "dockerfile parse error on line 2: WORKDIR requires exactly one argument"),
         ("FROM a\nRUN", "dockerfile parse error on line 2: RUN requires at least one argument"),
-        ("FROM a\nHEALTHCHECK x", "dockerfile parse error on line 2: Unknown type \"X\" in HEALTHCHECK (try CMD)"),
+        (
+            "FROM a\nHEALTHCHECK curl -f x",
+            "dockerfile parse error on line 2: Unknown type \"CURL\" in HEALTHCHECK (try CMD)",
+        ),
         (
             "FROM a\nONBUILD ONBUILD RUN x",
             "dockerfile parse error on line 2: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
@@ -154,6 +170,67 @@ fn errors_are_in_dockers_words() {
     for (text, expected) in cases {
         let parsed = parse(text);
         assert_eq!(parsed.first_error().map(Diagnostic::parse_error).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn errors_say_what_was_probably_meant() {
+    let cases = [
+        ("FROM a # base", "FROM requires either one or three arguments; a comment needs a line of its own"),
+        ("FROM a AS", "FROM requires either one or three arguments; the stage's name is missing behind AS"),
+        (
+            "FROM a --platform=linux/arm64",
+            "FROM requires either one or three arguments; flags stand in front of the image",
+        ),
+        ("FROM a AS b c", "FROM requires either one or three arguments"),
+        (
+            "FROM a\nRUN x &&\n  echo b",
+            "unknown instruction: echo; if it belongs to the line above, line 2 has to end in \\",
+        ),
+        (
+            "FROM a\nRUN x \\\n  b\n  git\n",
+            "unknown instruction: git; if it belongs to the line above, line 3 has to end in \\",
+        ),
+        (
+            "# escape=`\nFROM a\nRUN x\n&& y",
+            "unknown instruction: &&; if it belongs to the line above, line 3 has to end in `",
+        ),
+        ("FROM a\nRUN x\n\n  echo b", "unknown instruction: echo"),
+        ("FROM a\necho b", "unknown instruction: echo"),
+        ("FROM a\n// note", "unknown instruction: //; comments begin with #"),
+        (
+            "FROM a\nENV A=“b c”",
+            "Syntax error - can't find = in \"c”\". Must be of the form: name=value; typographic quotes quote nothing: write \" or '",
+        ),
+        (
+            "FROM a\nENV A=b # c",
+            "Syntax error - can't find = in \"#\". Must be of the form: name=value; a comment needs a line of its own",
+        ),
+        (
+            "FROM a\nENV A= b",
+            "Syntax error - can't find = in \"b\". Must be of the form: name=value; no blank may stand behind =",
+        ),
+        ("FROM a\nHEALTHCHECK --interval=30 CMD x", "time: invalid duration \"30\" (did you mean 30s?)"),
+        ("FROM a\nHEALTHCHECK NOEN", "Unknown type \"NOEN\" in HEALTHCHECK (try CMD) (did you mean NONE?)"),
+        (
+            "FROM a\nRUN <<EOF\nx\n  EOF\nCMD y",
+            "unterminated heredoc: the line EOF that ends it is missing; line 4 should be EOF and nothing else",
+        ),
+        ("FROM a\nCOPY --chown \\\n  1:1 a b", "Missing a value on flag: chown (did you mean --chown=1:1?)"),
+        ("FROM a\nCOPY --chown", "Missing a value on flag: chown"),
+    ];
+    for (text, expected) in cases {
+        let parsed = parse(text);
+        assert_eq!(parsed.first_error().map(Diagnostic::sentence).as_deref(), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_missing_from_is_told_once() {
+    for text in
+        ["RUN a\nRUN b\nCMD c", "ARG a\nARG b", "RUN a\nFROM b", "RUN a\nCOPY b c\nFROM d", "FORM a\nRUN b\nRUN c"]
+    {
+        assert_eq!(parse_without_lint(text).diagnostics.len(), 1, "{text}");
     }
 }
 

@@ -30,6 +30,9 @@ fn one(report: &mut String, file: &Checked, places: &Places<'_>, found: &Diagnos
     let lead: usize = source.chars().take(column - 1).map(columns).sum();
     let marked: usize = source.chars().take(end - 1).skip(column - 1).map(columns).sum();
     let _ = writeln!(report, "{:>margin$} | {}{}", "", " ".repeat(lead), "^".repeat(marked.max(1)));
+    if let Some(expected) = found.expected.as_ref().filter(|_| found.suggestion.is_none()) {
+        let _ = writeln!(report, "{:>margin$} = expected: {expected}", "");
+    }
     let suggestion = found.suggestion.as_ref().filter(|_| rule(code).is_some());
     if let Some(suggestion) = suggestion {
         let told: String = suggestion.told(&file.text).chars().map(shown).collect();

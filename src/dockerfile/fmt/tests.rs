@@ -93,7 +93,7 @@ fn what_cannot_be_read_is_refused() {
 fn the_depth_can_be_chosen() {
     assert_eq!(
         format("RUN a \\\n    b\nFROM c", Style { indent: 2 }).map_err(|it| it.message),
-        Err("no build stage in current context".into())
+        Err("no build stage in current context: only ARG may stand above the first FROM".into())
     );
     assert_eq!(format("FROM c\nRUN a \\\n    b", Style { indent: 2 }).unwrap(), "FROM c\nRUN a \\\n  b\n");
 }

@@ -50,7 +50,12 @@ pub struct Surroundings<'a> {
     pub ignore: Option<&'a IgnoreRules>,
     /// The platform that is built for (`linux/amd64`), and what platform base images have.
     pub platforms: Option<(&'a str, PlatformOf<'a>)>,
+    /// The variables that base images set.
+    pub variables: Option<VariablesOf<'a>>,
 }
+
+/// The names of the variables that a base image sets, as FROM names it, where that is known.
+pub type VariablesOf<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
 
 /// The platform of a base image, as FROM names it, where that is known.
 pub type PlatformOf<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -69,6 +74,7 @@ pub fn lint(text: &str, surroundings: &Surroundings<'_>) -> Parsed {
     let mut parsed = parse(text);
     let mut linter = Linter::new(text, &parsed.file);
     families::in_surroundings(&mut linter, surroundings);
+    parsed.diagnostics.retain(|found| !families::is_told_anew(found.code, surroundings));
     families::advise(&mut linter);
     let hushed = comments::hushed(text, &parsed.file);
     let found = linter.found.into_iter().filter(|finding| !hushed.iter().any(|hush| hush.covers(finding)));
@@ -97,6 +103,7 @@ impl Parsed {
         let mut linter = Linter::new(text, &self.file);
         families::in_surroundings(&mut linter, surroundings);
         let found = linter.found;
+        self.diagnostics.retain(|known| !families::is_told_anew(known.code, surroundings));
         self.diagnostics.extend(found);
         sort(&mut self.diagnostics);
     }

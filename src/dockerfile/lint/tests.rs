@@ -9,7 +9,14 @@ fn linted(text: &str, rule: &Rule) -> Parsed {
     let ignore = rule.ignore_file.map(|text| IgnoreRules::parse(text).unwrap());
     let platform_of =
         |image: &str| Some(if image.ends_with(":arm") { "linux/arm64" } else { "linux/amd64" }.to_owned());
-    lint(text, &Surroundings { ignore: ignore.as_ref(), platforms: Some(("linux/amd64", &platform_of)) })
+    lint(
+        text,
+        &Surroundings {
+            ignore: ignore.as_ref(),
+            platforms: Some(("linux/amd64", &platform_of)),
+            ..Surroundings::default()
+        },
+    )
 }
 
 fn told(parsed: &Parsed) -> Vec<(&str, &str)> {
@@ -204,7 +211,7 @@ fn advice_knows_when_to_be_silent() {
 fn advice_looks_into_every_form_of_run() {
     let cases: [(&str, &[&str]); 9] = [
         ("FROM a:1\nRUN [\"sh\", \"-c\", \"cd /x && make\"]\n", &["CdInRun"]),
-        ("FROM a:1\nRUN [\"apt-get\", \"install\", \"-y\", \"x=1\"]\n", &["AptCleanLists", "AptNoInstallRecommends"]),
+        ("FROM a:1\nRUN [\"apt-get\", \"install\", \"-y\", \"x=1\"]\n", &["AptNoInstallRecommends"]),
         ("FROM a:1\nRUN <<EOF\nset -e\napk add x=1\nEOF\n", &["ApkNoCache"]),
         ("FROM a:1\nRUN bash <<'EOF'\nset -eu\nsudo x\nEOF\n", &["SudoInRun"]),
         ("FROM a:1\nONBUILD RUN cd /x\n", &["CdInRun"]),
@@ -274,4 +281,66 @@ fn check_fixes(text: &str) {
     };
     let fixed = fix(text, &Surroundings::default(), |_| true);
     assert!(errors(&fixed.text) <= errors(text), "{text:?} became {:?}", fixed.text);
+}
+
+#[test]
+fn variables_of_base_images_are_known_or_not() {
+    let around = |image: &str| match image {
+        "app" => Some(vec!["PATH".to_owned(), "APP_HOME".to_owned()]),
+        _ => None,
+    };
+    let count = |text: &str, surroundings: &Surroundings<'_>| {
+        let parsed = lint(text, surroundings);
+        parsed.diagnostics.iter().filter(|it| it.code == "UndefinedVar").count()
+    };
+    let cases = [
+        // What is written alone, and with the base image known.
+        ("FROM alpine:3.20\nCOPY $foo .", 1, 1),
+        ("FROM docker.io/library/debian@sha256:a\nENV a=$PATH b=$foo", 1, 1),
+        ("FROM my/alpine\nCOPY $foo .", 0, 0),
+        ("FROM app\nCOPY $APP_HOME $foo .", 0, 1),
+        ("FROM app AS x\nARG APP_HOM\nFROM x\nENV a=$APP_HOME b=$c", 1, 1),
+        ("FROM fedora\nENV a=$FGC b=${c:-d}", 0, 0),
+    ];
+    for (text, alone, known) in cases {
+        assert_eq!(count(text, &Surroundings::default()), alone, "{text}");
+        assert_eq!(count(text, &Surroundings { variables: Some(&around), ..Surroundings::default() }), known, "{text}");
+    }
+}
+
+#[test]
+fn apt_lists_that_are_still_needed_stay() {
+    let fixed = |text: &str| fix(text, &Surroundings::default(), |_| true).text;
+    let clean =
+        |text: &str| lint(text, &Surroundings::default()).diagnostics.iter().any(|it| it.code == "AptCleanLists");
+    // A later RUN installs by these lists: told, but not put right.
+    let needed = "FROM a:1\nRUN apt-get update && apt-get install -y b=1\nRUN apt-get install -y c=1\n";
+    assert!(clean(needed) && fixed(needed) == needed);
+    // What only installs brings no lists along.
+    assert!(!clean("FROM a:1\nRUN apt-get install -y b=1\n"));
+    // Not root's.
+    let sudo = "FROM a:1\nUSER u\nRUN sudo apt-get update && sudo apt-get install -y b=1\n";
+    assert!(clean(sudo) && fixed(sudo) == sudo);
+    let last = "FROM a:1\nRUN apt-get update && apt-get install -y b=1\nRUN apt-get update && apt-get install -y c=1\n";
+    assert_eq!(fixed(last).matches("rm -rf").count(), 2);
+}
+
+#[test]
+fn advice_has_no_false_alarms_here() {
+    for text in [
+        "FROM ruby:3.3\nRUN gem install --file Gemfile",
+        "FROM scratch\nCOPY a .",
+        "FROM a:1\nRUN <<EOF bash -euo pipefail\ncurl x | sh\nmake\nEOF",
+        "FROM a:1\nRUN [ \"$A\" = \"b,c\" ]",
+        "FROM a:1\nRUN [ -f /a ] && [ -f /b ]",
+        "FROM a:1\nRUN [[ \"$A\" == \"b\" ]]",
+        "FROM a:1\nRUN docker run --mount=type=bind,source=/a,target=/b c:1",
+        "FROM a:1\nRUN make --network=x",
+        "FROM a:1\nHEALTHCHECK CMD wget --timeout=3 http://localhost",
+    ] {
+        assert_eq!(told(&lint(text, &Surroundings::default())), [], "{text}");
+    }
+    // A builtin has no program that could be run without a shell.
+    let found = lint("FROM a:1\nUSER u\nCMD exit 1", &Surroundings::default());
+    assert_eq!((found.diagnostics.len(), &found.diagnostics[0].suggestion), (1, &None));
 }

@@ -45,6 +45,8 @@ impl Bases {
         if !self.always_pull || *was_pulled {
             match self.images.find(name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // Of several images whose IDs begin so none is meant: the name is one for a registry.
+                Err(error) if error.kind() == ErrorKind::InvalidParameter => {}
                 found => {
                     let image = found?;
                     if wanted.is_none_or(|wanted| is_same(wanted, &platform_of(&image.config))) {

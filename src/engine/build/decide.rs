@@ -101,7 +101,12 @@ fn decide(
     let platform_of = |name: &str| local(name).map(|image| base::platform_of(&image.config).to_string());
     let target = platforms.target.to_string();
     let platform_of = Some((target.as_str(), &platform_of as &dyn Fn(&str) -> Option<String>));
-    parsed.look_around(text, &Surroundings { ignore: Some(ignore), platforms: platform_of });
+    let variables_of = |name: &str| {
+        let env = local(name)?.config.config.env.unwrap_or_default();
+        Some(env.iter().filter_map(|pair| pair.split_once('=')).map(|(name, _)| name.to_owned()).collect())
+    };
+    let around = Surroundings { ignore: Some(ignore), platforms: platform_of, variables: Some(&variables_of) };
+    parsed.look_around(text, &around);
     if let Some(violation) = parsed.lint_violation() {
         return Err(EngineError::invalid(violation).into());
     }

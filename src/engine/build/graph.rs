@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::meant;
 use super::plan::{BuildFacts, PlanError, expanded};
 use super::source::Spec;
+use crate::dockerfile::expand::expand;
 use crate::dockerfile::{Body, Dockerfile, Instruction, Stage, parse};
 
 /// What a stage stands on.
@@ -109,9 +111,10 @@ pub(super) fn stage_before(file: &Dockerfile, name: &str, before: usize) -> Opti
 }
 
 fn find_target<'a>(file: &'a Dockerfile, target: &str) -> Result<&'a Stage, PlanError> {
-    stage_before(file, target, file.stages.len())
-        .and_then(|index| file.stages.get(index))
-        .ok_or_else(|| PlanError::new(format!("failed to reach build target {target} in Dockerfile")))
+    stage_before(file, target, file.stages.len()).and_then(|index| file.stages.get(index)).ok_or_else(|| {
+        let meant = meant::no_target(file, target);
+        PlanError::new(format!("failed to reach build target {target} in Dockerfile{meant}"))
+    })
 }
 
 /// What is told in place of a stage's instructions where a named context stands in for it.
@@ -137,7 +140,9 @@ fn node(file: &Dockerfile, stage: &Stage, facts: &BuildFacts) -> Result<Node, Pl
     };
     let name = expanded(&from.image, &facts.global_args, facts.escape)?;
     if name.is_empty() {
-        return Err(PlanError::new(format!("base name ({}) should not be blank", from.image)));
+        let unset = expand(&from.image, &facts.global_args, facts.escape).map(|it| it.unset).unwrap_or_default();
+        let meant = meant::of_image(&name, &from.image, &unset);
+        return Err(PlanError::new(format!("base name ({}) should not be blank{meant}", from.image)));
     }
     let platform = from.platform.as_deref().map(|it| expanded(it, &facts.global_args, facts.escape)).transpose()?;
     let lower = name.to_lowercase();
@@ -260,7 +265,13 @@ mod tests {
 
     #[test]
     fn errors_are_dockers() {
-        assert_eq!(graph("FROM a", Some("b")).unwrap_err(), "failed to reach build target b in Dockerfile");
-        assert_eq!(graph("FROM $x", None).unwrap_err(), "base name ($x) should not be blank");
+        assert_eq!(
+            graph("FROM a", Some("b")).unwrap_err(),
+            "failed to reach build target b in Dockerfile; none of its stages has a name"
+        );
+        assert_eq!(
+            graph("FROM $x", None).unwrap_err(),
+            "base name ($x) should not be blank; $x is not set: give it a default (ARG x=...) or a value (--build-arg x=...)"
+        );
     }
 }

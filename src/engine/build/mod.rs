@@ -21,6 +21,7 @@ mod fetch;
 mod graph;
 mod history;
 mod kept;
+mod meant;
 mod mounts;
 mod numbering;
 mod output;

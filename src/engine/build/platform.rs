@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::dockerfile::nearest;
 use crate::engine::EngineError;
 use crate::engine::image::ImageConfig;
 use crate::engine::registry::Platform;
@@ -82,13 +83,22 @@ fn runnable(text: &str, host: &Platform, emulators: &Emulators) -> Result<Platfo
     if platform.os == host.os && (is_own || has_emulator) {
         return Ok(platform);
     }
-    let way_out = if platform.os == host.os {
+    let way_out = if machine(&platform.architecture).is_none() && platform.os == host.os {
+        let near = nearest(&platform.architecture, ARCHITECTURES);
+        let near =
+            near.map_or_else(|| format!("known are {}", ARCHITECTURES.join(", ")), |it| format!("did you mean {it}?"));
+        format!("no processor is called {} ({near})", platform.architecture)
+    } else if platform.os == host.os {
         format!("register an emulator for {} with binfmt_misc, for example by qemu-user-static", platform.architecture)
     } else {
         format!("only {} images can be built here", host.os)
     };
     Err(EngineError::invalid(format!("platform {platform} can't be built on {host}: {way_out}")))
 }
+
+/// Every processor that [`machine`] knows.
+const ARCHITECTURES: [&str; 10] =
+    ["386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64le", "riscv64", "s390x"];
 
 /// The number of a processor in an ELF file's head (`e_machine`), and whether it writes its lowest byte first.
 fn machine(architecture: &str) -> Option<(u16, bool)> {

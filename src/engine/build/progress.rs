@@ -98,6 +98,14 @@ impl BuildFailure {
         EngineError::new(ErrorKind::Unavailable, "the build was cancelled").into()
     }
 
+    /// The same, with words about what was probably meant behind it.
+    pub(super) fn followed_by(mut self, words: Option<String>) -> Self {
+        if let Some(words) = words.filter(|_| !self.is_cancelled()) {
+            self.message.push_str(&words);
+        }
+        self
+    }
+
     /// Whether it ended because nobody wanted it any more.
     pub(super) fn is_cancelled(&self) -> bool {
         *self == Self::cancelled()

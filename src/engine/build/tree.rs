@@ -122,6 +122,13 @@ impl Tree {
         open_inside(self.root(), path, OFlags::RDONLY | OFlags::DIRECTORY).map(File::from).map_err(io::Error::from)
     }
 
+    /// The names in a folder of the tree; empty where there is none.
+    pub(super) fn names_in(&self, folder: &str) -> Vec<String> {
+        let opened = open_inside(self.root(), Path::new(folder), OFlags::RDONLY | OFlags::DIRECTORY);
+        let names = opened.and_then(|folder| names_of(&folder)).unwrap_or_default();
+        names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
     /// What `source` (a path or pattern of COPY) matches, without what `exclude` leaves out.
     ///
     /// `None`: nothing is there by that name. A pattern that matches nothing gives an empty list.

@@ -101,7 +101,7 @@ pub(super) fn advise(linter: &mut Linter<'_>, scene: &Scene<'_>) {
         }
         update_alone(linter, run, &calls);
         if scene.is_shipped(run.stage) {
-            clean(linter, run, &calls);
+            clean(linter, scene, run, &calls);
         }
     }
 }
@@ -179,8 +179,12 @@ fn update_alone(linter: &mut Linter<'_>, run: &Run<'_>, calls: &[Call<'_>]) {
     }
 }
 
-fn clean(linter: &mut Linter<'_>, run: &Run<'_>, calls: &[Call<'_>]) {
+/// The lists are in the layer of the RUN that fetches them; one that only installs adds none.
+fn clean(linter: &mut Linter<'_>, scene: &Scene<'_>, run: &Run<'_>, calls: &[Call<'_>]) {
     let Some(install) = calls.iter().find(|call| call.verb.text == "install") else { return };
+    if !calls.iter().any(|call| call.verb.text == "update") {
+        return;
+    }
     let is_removed = run.commands().any(|(_, command)| {
         let removes = command.program() == "rm";
         removes && command.arguments().iter().any(|word| is_within(&word.text, LISTS) || is_within(LISTS, &word.text))
@@ -189,6 +193,20 @@ fn clean(linter: &mut Linter<'_>, run: &Run<'_>, calls: &[Call<'_>]) {
     if is_removed || is_cleaned || run.mounts(LISTS) {
         return;
     }
-    let suggestion = super::append(linter, run, &format!("rm -rf {LISTS}/*"));
+    // Under sudo the RUN is not root's, and a later install may have nothing but these lists.
+    let is_roots = calls.iter().all(|call| call.command.words.first().is_some_and(|word| word.text != "sudo"));
+    let is_last = !scene.runs.iter().skip_while(|other| !std::ptr::eq(*other, run)).skip(1).any(needs_lists);
+    let suggestion = super::append(linter, run, &format!("rm -rf {LISTS}/*")).filter(|_| is_roots && is_last);
     linter.advise(&CLEAN, install.command.span, "apt's package lists stay in the layer", suggestion);
+}
+
+/// Whether a RUN installs by the lists of an earlier one.
+fn needs_lists(run: &Run<'_>) -> bool {
+    let calls: Vec<Call<'_>> = run.commands().filter_map(|(part, command)| Call::of(part, command)).collect();
+    let of = |verb: &str| calls.iter().position(|call| call.verb.text == verb);
+    match (of("install"), of("update")) {
+        (Some(install), Some(update)) => install < update,
+        (install, None) => install.is_some(),
+        (None, _) => false,
+    }
 }

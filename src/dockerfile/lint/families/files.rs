@@ -111,7 +111,9 @@ pub(super) fn advise(linter: &mut Linter<'_>) {
     let mut is_set: Vec<bool> = Vec::new();
     for stage in &linter.file.stages {
         let parent = linter.parent(stage).and_then(|parent| is_set.get(parent.index));
-        let mut has_workdir = parent.copied().unwrap_or(false);
+        // Of scratch the directory is known: the root.
+        let is_scratch = linter.base_of(stage).is_some_and(|(_, base)| base.image == "scratch");
+        let mut has_workdir = is_scratch || parent.copied().unwrap_or(false);
         for instruction in linter.steps(stage) {
             match &instruction.body {
                 Body::Workdir(_) => has_workdir = true,
@@ -147,7 +149,8 @@ fn is_plain_copy(instruction: &Instruction, transfer: &Transfer) -> bool {
 fn relative_target(linter: &mut Linter<'_>, instruction: &Instruction, transfer: &Transfer) {
     let target = transfer.destination.trim_matches(['"', '\'']);
     let is_drive = target.get(1..2) == Some(":");
-    if target.starts_with(['/', '$', '\\']) || is_drive {
+    // A flag there is out of its place, which is told as that.
+    if target.starts_with(['/', '$', '\\']) || target.starts_with("--") || is_drive {
         return;
     }
     let span = linter.words(instruction).last().copied().unwrap_or(instruction.span);

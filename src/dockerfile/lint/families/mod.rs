@@ -4,6 +4,7 @@ mod apt;
 mod base;
 mod cache;
 mod files;
+mod forms;
 mod habits;
 mod packages;
 mod ports;
@@ -31,6 +32,7 @@ pub(super) const RULES: &[&[Rule]] = &[
     process::RULES,
     ports::RULES,
     files::RULES,
+    forms::RULES,
     base::RULES,
     apt::RULES,
     packages::RULES,
@@ -59,6 +61,14 @@ pub(super) fn in_surroundings(linter: &mut Linter<'_>, surroundings: &Surroundin
     if let Some((target, platform_of)) = surroundings.platforms {
         stages::platforms(linter, target, platform_of);
     }
+    if let Some(variables_of) = surroundings.variables {
+        variables::undefined(linter, variables_of);
+    }
+}
+
+/// Whether `code` was told from the text alone, and more is known now.
+pub(super) fn is_told_anew(code: &str, surroundings: &Surroundings<'_>) -> bool {
+    surroundings.variables.is_some() && code == variables::UNDEFINED_VAR.name
 }
 
 /// Advice of our own.
@@ -67,6 +77,7 @@ pub(super) fn advise(linter: &mut Linter<'_>) {
     variables::advise(linter);
     process::advise(linter);
     files::advise(linter);
+    forms::advise(linter);
     base::advise(linter);
     apt::advise(linter, &scene);
     packages::advise(linter, &scene);

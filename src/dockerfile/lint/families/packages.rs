@@ -164,7 +164,8 @@ fn dnf_clean(linter: &mut Linter<'_>, run: &Run<'_>) {
         return;
     }
     let program = install.program();
-    let suggestion = super::append(linter, run, &format!("{program} clean all"));
+    let is_roots = install.words.first().is_some_and(|word| word.text != "sudo");
+    let suggestion = super::append(linter, run, &format!("{program} clean all")).filter(|_| is_roots);
     let span = Span::new(install.call().first().map_or(install.span.start, |word| word.span.start), install.span.end);
     linter.advise(&DNF_CLEAN, span, format!("{program}'s cache stays in the layer"), suggestion);
 }

@@ -64,6 +64,10 @@ pub(super) fn check(linter: &mut Linter<'_>) {
     }
 }
 
+/// What a shell does itself, and no program of that name.
+const BUILTINS: [&str; 12] =
+    [".", ":", "cd", "eval", "exec", "exit", "export", "set", "source", "trap", "ulimit", "umask"];
+
 fn shell_form(linter: &mut Linter<'_>, instruction: &Instruction, text: &str) {
     let keyword = linter.written(instruction);
     let message =
@@ -72,7 +76,8 @@ fn shell_form(linter: &mut Linter<'_>, instruction: &Instruction, text: &str) {
         |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '/' | ',' | ':' | '+' | '@' | '%');
     let is_assignment = text.split_whitespace().next().is_some_and(|word| word.contains('='));
     // Only words that mean the same without a shell.
-    let is_clear = text.chars().all(|c| is_plain(c) || c == '=') && !is_assignment && !text.starts_with("exec ");
+    let is_builtin = text.split_whitespace().next().is_some_and(|word| BUILTINS.contains(&word));
+    let is_clear = text.chars().all(|c| is_plain(c) || c == '=') && !is_assignment && !is_builtin;
     if !is_clear || instruction.lines.first != instruction.lines.last {
         return linter.warn(&JSON_ARGS, instruction, instruction.span, message);
     }

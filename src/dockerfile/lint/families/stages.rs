@@ -147,7 +147,7 @@ pub(super) fn check(linter: &mut Linter<'_>) {
 pub(super) fn platforms(linter: &mut Linter<'_>, target: &str, platform_of: PlatformOf<'_>) {
     for stage in &linter.file.stages {
         let Some((from, base)) = linter.base_of(stage) else { continue };
-        let Some(actual) = platform_of(&base.image) else { continue };
+        let Some(actual) = platform_of(&base.image).filter(|_| linter.parent(stage).is_none()) else { continue };
         let same = |text: &str| text.split('/').take(2).collect::<Vec<_>>().join("/");
         let expected = base.platform.as_deref().filter(|platform| !platform.contains('$')).unwrap_or(target);
         if same(&actual) != same(expected) {

@@ -6,16 +6,18 @@ use super::super::super::ast::{Body, Instruction, Span};
 use super::super::super::expand::{Escape, NoVariables, expand};
 use super::super::super::predefined::is_predefined;
 use super::super::super::suggest::nearest;
+use super::super::VariablesOf;
 use super::super::linter::Linter;
 use super::super::rule::{Fix, Rule, Shown};
 
-const UNDEFINED_VAR: Rule = Rule::buildkit(
+pub(super) const UNDEFINED_VAR: Rule = Rule::buildkit(
     "UndefinedVar",
     "https://docs.docker.com/go/dockerfile/rule/undefined-var/",
     "A variable that is not set is replaced by nothing",
     "Variables come from ARG and ENV of the stage, or from the base image. One that nobody has set is most often a \
-     misspelt one. What a base image sets can't be seen in the file, so beyond `scratch` only near misses of a name that \
-     is set are told.",
+     misspelt one. What a base image sets can't be seen in the file: where it is neither `scratch` nor a bare \
+     distribution (`debian`, `alpine`, ...), only near misses of a name that is set are told. A build knows its base \
+     images, and tells all.",
     Shown {
         bad: "FROM alpine:3.20\nARG VERSION=1\nENV APP_URL=http://example.org/«$VERSON»\n",
         good: "FROM alpine:3.20\nARG VERSION=1\nENV APP_URL=http://example.org/$VERSION\n",
@@ -42,8 +44,8 @@ const USES_ITSELF: Rule = Rule::advice(
     "Within one ENV every variable still has the value from before it, so what the same ENV sets is not seen yet. Split it \
      in two.",
     Shown {
-        bad: "FROM alpine:3.20\nENV APP_HOME=/srv APP_BIN=«$APP_HOME»/bin\n",
-        good: "FROM alpine:3.20\nENV APP_HOME=/srv\nENV APP_BIN=$APP_HOME/bin\n",
+        bad: "FROM node:22\nENV APP_HOME=/srv APP_BIN=«$APP_HOME»/bin\n",
+        good: "FROM node:22\nENV APP_HOME=/srv\nENV APP_BIN=$APP_HOME/bin\n",
     },
 );
 
@@ -74,6 +76,19 @@ struct Scope {
 }
 
 impl Scope {
+    fn of_base(image: &str, variables_of: VariablesOf<'_>) -> Self {
+        if let Some(names) = variables_of(image) {
+            return Self { names: names.into_iter().collect(), is_complete: true };
+        }
+        let library = ["docker.io/library/", "docker.io/", "library/"].iter().find_map(|hub| image.strip_prefix(hub));
+        let name = library.unwrap_or(image).split([':', '@']).next().unwrap_or_default();
+        match (image == "scratch", BARE.contains(&name)) {
+            (true, _) => Self { names: BTreeSet::new(), is_complete: true },
+            (_, true) => Self { names: SET_BY_BARE.map(str::to_owned).into(), is_complete: true },
+            _ => Self { names: BTreeSet::new(), is_complete: false },
+        }
+    }
+
     fn declare(&mut self, instruction: &Instruction) {
         match &instruction.body {
             Body::Env(pairs) => self.names.extend(pairs.iter().map(|pair| pair.key.clone())),
@@ -86,22 +101,44 @@ impl Scope {
 }
 
 pub(super) fn check(linter: &mut Linter<'_>) {
+    for stage in &linter.file.stages {
+        linter.steps(stage).iter().for_each(|instruction| secrets(linter, instruction));
+    }
+    undefined(linter, &|_| None);
+}
+
+/// Images of distributions that set no more variables than these.
+const BARE: [&str; 10] = [
+    "almalinux",
+    "alpine",
+    "amazonlinux",
+    "archlinux",
+    "busybox",
+    "centos",
+    "debian",
+    "fedora",
+    "rockylinux",
+    "ubuntu",
+];
+const SET_BY_BARE: [&str; 4] = ["PATH", "DISTTAG", "FGC", "container"];
+
+/// Tells what nobody has set; `variables_of` has what base images set, where it knows them.
+pub(super) fn undefined(linter: &mut Linter<'_>, variables_of: VariablesOf<'_>) {
     let mut scopes: BTreeMap<usize, Scope> = BTreeMap::new();
     for stage in &linter.file.stages {
         let parent = linter.parent(stage).and_then(|parent| scopes.get(&parent.index)).cloned();
-        let is_scratch = linter.base_of(stage).is_some_and(|(_, base)| base.image == "scratch");
-        let mut scope = parent.unwrap_or_else(|| Scope { names: BTreeSet::new(), is_complete: is_scratch });
+        let image = linter.base_of(stage).map_or("", |(_, base)| base.image.as_str());
+        let mut scope = parent.unwrap_or_else(|| Scope::of_base(image, variables_of));
         for instruction in linter.steps(stage) {
             uses(linter, instruction, &scope);
-            secrets(linter, instruction);
             scope.declare(instruction);
         }
         scopes.insert(stage.index, scope);
     }
 }
 
-/// A variable counts as undefined where all of the stage's variables are known (it stands on `scratch`), or where a
-/// declared one has nearly the same name. What a base image sets can't be known here.
+/// A variable counts as undefined where all of the stage's variables are known, or where a declared one has nearly the
+/// same name.
 fn uses(linter: &mut Linter<'_>, instruction: &Instruction, scope: &Scope) {
     let mut told = BTreeSet::new();
     for word in expanded_words(instruction) {

@@ -158,7 +158,8 @@ const INSTALLERS: &[Installer] = &[
         kind: "gem",
         verb: |command| verb(command, &["gem"], &["install"]),
         with_value: &["-v", "--version", "-i", "--install-dir", "-n", "--bindir", "-s", "--source", "--platform"],
-        versioned: &["-v", "--version"],
+        // A Gemfile has the versions.
+        versioned: &["-v", "--version", "-g", "--file"],
         is_pinned: |name| name.contains(':') || name.ends_with(".gem"),
     },
     Installer {

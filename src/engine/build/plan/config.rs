@@ -62,6 +62,9 @@ impl StageState {
             }
             Body::Volume(paths) => {
                 let paths = paths.iter().map(|path| word(path)).collect::<Result<Vec<_>, _>>()?;
+                if paths.iter().any(String::is_empty) {
+                    return Err(PlanError::new("VOLUME specified can not be an empty string"));
+                }
                 add_sorted(&mut self.config.volumes, &paths);
                 format!("VOLUME [{}]", paths.join(" "))
             }
@@ -125,10 +128,14 @@ impl StageState {
     }
 
     fn change_workdir(&mut self, path: &str) -> Result<String, PlanError> {
-        if path.is_empty() {
-            return Err(PlanError::new("WORKDIR requires exactly one argument"));
-        }
-        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.workdir()) };
+        // A variable without a value leaves it where it is, as BuildKit does.
+        let joined = if path.is_empty() {
+            self.workdir().to_owned()
+        } else if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", self.workdir())
+        };
         let path = clean(&joined);
         let created_by = format!("WORKDIR {path}");
         self.config.working_dir = Some(path);

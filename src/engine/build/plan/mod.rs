@@ -310,11 +310,22 @@ mod tests {
     }
 
     #[test]
+    fn variables_without_a_value_change_nothing_they_need_not() {
+        let (state, _) = plan("WORKDIR /x\nWORKDIR $nothing\nENV p=\"80 0\"\nEXPOSE $p $q\n");
+        assert_eq!(state.config.working_dir.as_deref(), Some("/x"));
+        assert_eq!(state.config.exposed_ports, Some(vec!["0/tcp".to_owned(), "80/tcp".to_owned()]));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_told() {
         let refused =
             |text: &str| plan_with(&mut BuildFacts::default(), &format!("FROM x\n{text}")).unwrap_err().message;
         assert_eq!(refused("STOPSIGNAL NOPE"), "invalid signal: NOPE");
-        assert_eq!(refused("EXPOSE http"), "invalid containerPort: http");
+        let ports = "a port is a number up to 65535, or two with - between them";
+        assert_eq!(refused("EXPOSE http"), format!("invalid containerPort: http; {ports}"));
+        assert_eq!(refused("EXPOSE 80 # web"), "invalid containerPort: #; a comment needs a line of its own");
+        assert_eq!(refused("EXPOSE 80/tpc"), "invalid proto: tpc (did you mean tcp?)");
+        assert_eq!(refused("VOLUME $nothing"), "VOLUME specified can not be an empty string");
         assert_eq!(refused("USER ${x:?who}"), "failed to process \"${x:?who}\": x: who");
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::EngineError;
 use crate::engine::build::cache::Key;
 use crate::engine::build::copy::Destination;
 use crate::engine::build::graph::stage_before;
+use crate::engine::build::meant;
 use crate::engine::build::owner::Owner;
 use crate::engine::build::progress::BuildFailure;
 use crate::engine::build::source::Files;
@@ -49,8 +50,12 @@ impl Work<'_> {
             }
             _ if name == "scratch" => Ok(Origin::Layers(Vec::new())),
             _ => {
+                if let Some(refusal) = meant::misplaced_stage(&build.file, name, self.index) {
+                    return Err(EngineError::invalid(refusal).into());
+                }
                 teller.works();
-                self.layers_of_image(name).await
+                let near = meant::near_stage(&build.file, name, self.index);
+                self.layers_of_image(name).await.map_err(|failure| failure.followed_by(near))
             }
         }
     }

@@ -24,13 +24,15 @@ use self::lineage::Lineage;
 pub(super) use self::lineage::Position;
 use super::cache::BaseImage;
 use super::graph::{Base, Node, replaced, trigger};
+use super::meant;
 use super::plan::{Argument, DEFAULT_PATH, Planned, StageState, Step};
 use super::progress::BuildFailure;
 use super::step::StepTeller;
 use super::under_way::Build;
+use crate::dockerfile::expand::expand;
 use crate::dockerfile::{Body, Instruction, LineRange};
 use crate::engine::EngineError;
-use crate::engine::image::{HistoryEntry, ImageConfig};
+use crate::engine::image::{HistoryEntry, ImageConfig, Reference};
 use crate::engine::layer::{ChainId, Digest, Layer};
 
 /// What the history says made each step, so that tools which know BuildKit's images know ours.
@@ -146,7 +148,11 @@ async fn begin_with_image(
     teller: &mut StepTeller,
 ) -> Result<StageResult, BuildFailure> {
     let wanted = build.wanted_platform(node.platform.as_deref());
-    let image = build.bases.image(name, wanted.as_ref(), &build.cancel, |progress| teller.pull(progress)).await?;
+    let image = build.bases.image(name, wanted.as_ref(), &build.cancel, |progress| teller.pull(progress)).await;
+    let image = image.map_err(|failure| match Reference::parse(name) {
+        Ok(_) => failure.followed_by(meant::near_stage(&build.file, name, node.index)),
+        Err(error) => EngineError::invalid(no_name(build, node, name, &error)).into(),
+    })?;
     if !has_triggers(&image.config) {
         teller.text(format!(" ---> {}\n", image.id.hex().get(..12).unwrap_or_default()));
     }
@@ -156,6 +162,15 @@ async fn begin_with_image(
     // The base's own cache is not this image's.
     let config = ImageConfig { build_cache: None, ..image.config };
     Ok(StageResult { config, layers: image.layers, lineage, ..StageResult::default() })
+}
+
+/// Why `name`, which FROM comes to, names no image.
+fn no_name(build: &Build, node: &Node, name: &str, error: &dyn std::error::Error) -> String {
+    let stage = build.file.stages.get(node.index);
+    let from = stage.and_then(|stage| build.file.stage_instructions(stage).first()).map(|from| &from.body);
+    let written = if let Some(Body::From(from)) = from { from.image.as_str() } else { name };
+    let unset = expand(written, &build.facts.global_args, build.facts.escape).map(|it| it.unset).unwrap_or_default();
+    format!("failed to parse stage name {name:?}: {error}{}", meant::of_image(name, written, &unset))
 }
 
 /// Whether a base brings ONBUILD instructions: the classic text then has no ID before they are carried out.

@@ -7,6 +7,7 @@ use super::cached::Claim;
 use super::place::Place;
 use super::{Done, Work, spawn};
 use crate::engine::build::cache::Key;
+use crate::engine::build::meant;
 use crate::engine::build::mounts::{Mounts, Origin, Source, Sources, Targets, Workshop};
 use crate::engine::build::plan::{Mounted, RunMount, RunNetwork, RunStep};
 use crate::engine::build::progress::BuildFailure;
@@ -118,7 +119,11 @@ impl Work<'_> {
             root: place.stack.clone(),
             cancel: &self.build.cancel,
         };
-        let ended = self.build.runner().run(job, teller).await?;
+        let ended = self.build.runner().run(job, teller).await;
+        let ended = ended.map_err(|error| {
+            let words = meant::of_program(error.message());
+            BuildFailure::from(error).followed_by(words)
+        })?;
         drop(mounts);
         match ended {
             Ended::Cancelled => return Err(BuildFailure::cancelled()),

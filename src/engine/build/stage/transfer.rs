@@ -16,6 +16,7 @@ use crate::engine::EngineError;
 use crate::engine::build::contents::is_archive;
 use crate::engine::build::copy::{CopyError, Destination};
 use crate::engine::build::fetch::Download;
+use crate::engine::build::meant;
 use crate::engine::build::owner::Owner;
 use crate::engine::build::plan::CopyStep;
 use crate::engine::build::source::{Checkout, GitUrl, without_password};
@@ -74,10 +75,10 @@ pub(super) fn find(
                     tree.find(&source, exclude)
                 };
                 let found = found.map_err(|error| EngineError::invalid(error.to_string()))?;
-                let found = found.ok_or_else(|| missing(&source, step.from.as_deref()))?;
+                let found = found.ok_or_else(|| missing(tree, &source, step.from.as_deref()))?;
                 // As BuildKit has it, a pattern may match nothing at all; a name that is left out may not.
                 if found.is_empty() && !has_wildcards(&source) && step.exclude.is_empty() {
-                    return Err(missing(&source, step.from.as_deref()));
+                    return Err(missing(tree, &source, step.from.as_deref()));
                 }
                 for matched in &found {
                     let told = |error: crate::engine::build::tree::TreeError| EngineError::system(error.to_string());
@@ -115,12 +116,15 @@ fn repository_facts(url: &GitUrl, keeps_git_dir: bool, commit: &str) -> String {
     format!("git {kept}{modules} - {commit}:{}", url.subfolder.as_deref().unwrap_or(""))
 }
 
-fn missing(source: &str, from: Option<&str>) -> EngineError {
+/// Docker's words for a source that is not there, and what was probably meant by it.
+fn missing(tree: &Tree, source: &str, from: Option<&str>) -> EngineError {
     let where_from = match from {
         Some(_) => "",
         None => "file not found in build context or excluded by .dockerignore: ",
     };
-    EngineError::not_found(format!("{where_from}stat {}: file does not exist", source.trim_start_matches('/')))
+    let path = source.trim_start_matches('/');
+    let meant = meant::of_source(source, &|folder| tree.names_in(folder), from.is_none());
+    EngineError::not_found(format!("{where_from}stat {path}: file does not exist{meant}"))
 }
 
 /// What to write where.
