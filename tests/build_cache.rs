@@ -6,7 +6,7 @@
 mod build_yard;
 
 use boxyard::buildkit::{BuildState, BuildStepState};
-use boxyard::engine::build::{BuildContext, PruneRequest};
+use boxyard::engine::build::{BuildContext, BuildRequest, PruneRequest};
 use boxyard::engine::filters::Filters;
 use boxyard::engine::image::{HostImage, Reference};
 use build_yard::{Outcome, Yard};
@@ -17,7 +17,7 @@ fn misses(outcome: &Outcome) -> Vec<&str> {
     outcome.text.lines().filter_map(|line| line.strip_prefix(" ---> Cache miss: ")).collect()
 }
 
-fn tagged(request: &mut boxyard::engine::build::BuildRequest) {
+fn tagged(request: &mut BuildRequest) {
     request.tags = vec!["app".to_owned()];
 }
 
@@ -88,6 +88,33 @@ async fn the_cache_can_be_left_out_in_some_stages() {
     assert_eq!(again.done(), ["[two 2/2] RUN echo 2 > /two"]);
     let none = yard.build_with(&files, |request| request.no_cache_filter = vec!["nobody".into()]).await.succeeded();
     assert_eq!(none.done(), Vec::<&str>::new());
+}
+
+/// As the classic builder has it: an image that carries no records says by its history what was done.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_without_records_is_a_cache_beyond_what_it_copied() {
+    let yard = Yard::new().await;
+    let dockerfile = "FROM base\nCOPY a /new/folder/\nRUN cat /new/folder/a > /b\nENV C=1\nRUN echo $C > /d\n";
+    let files = |a: &'static str| [("Dockerfile", dockerfile), ("a", a)];
+    // Long ago, so that the folder that COPY makes has another time now.
+    let long_ago = |request: &mut BuildRequest| {
+        request.tags = vec!["app".into()];
+        request.build_args.insert("SOURCE_DATE_EPOCH".into(), Some("1000000000".into()));
+    };
+    let past = yard.build_with(&files("A"), long_ago).await.succeeded().id.unwrap();
+    let layers = |id: &str| yard.images.find(id).unwrap().layers;
+    let forget = PruneRequest { all: true, ..PruneRequest::default() };
+    yard.builds.prune(forget.clone()).await.unwrap();
+    let from_app = |request: &mut BuildRequest| request.cache_from = vec!["app".into()];
+    let again = yard.build_with(&files("A"), from_app).await.succeeded();
+    // Settings cost nothing and are made anew.
+    assert_eq!(again.done(), ["[2/5] COPY a /new/folder/", "[4/5] ENV C=1"], "{}", again.text);
+    assert_eq!(layers(again.id.as_ref().unwrap()), layers(&past));
+
+    yard.builds.prune(forget).await.unwrap();
+    let other = yard.build_with(&files("B"), from_app).await.succeeded();
+    assert_eq!(other.done().len(), 4, "{}", other.text);
+    assert_ne!(layers(other.id.as_ref().unwrap()), layers(&past));
 }
 
 #[tokio::test(flavor = "multi_thread")]

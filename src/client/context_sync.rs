@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -24,6 +25,8 @@ const FRESH: Duration = Duration::from_secs(2);
 const CHUNK: usize = 256 << 10;
 /// Chunks that may wait for the engine.
 const CHUNKS_AHEAD: usize = 8;
+/// The kernel's limit of a path by name (`PATH_MAX`); files below may exist, but nobody can name them.
+const MAX_PATH: usize = 4096;
 
 /// A folder, and what of it an engine may have.
 pub struct SyncedFolder {
@@ -187,7 +190,7 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn walk(&mut self, dir: &impl std::os::fd::AsFd, below: &Path) -> io::Result<()> {
         let folder = self.folder;
-        let told = |path: &Path, errno: rustix::io::Errno| naming(&folder.join(path), &errno.into());
+        let told = |path: &Path, errno: Errno| naming(&folder.join(path), &errno.into());
         let mut names = Vec::new();
         for entry in Dir::read_from(dir).map_err(|errno| told(below, errno))? {
             let entry = entry.map_err(|errno| told(below, errno))?;
@@ -198,7 +201,11 @@ impl Scan<'_> {
         names.sort_unstable();
         for name in names {
             let path = below.join(&name);
-            let stat = statat(dir, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| told(&path, errno))?;
+            let stat = match statat(dir, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                // Gone since its folder was read, as if it had never been there.
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(|errno| told(&path, errno))?,
+            };
             let kind = match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => Kind::File,
                 FileType::Directory => Kind::Folder,
@@ -208,10 +215,14 @@ impl Scan<'_> {
             };
             let is_excluded = self.filter.excludes(&path);
             if !is_excluded {
+                if path.as_os_str().len() >= MAX_PATH {
+                    return Err(told(&path, Errno::NAMETOOLONG));
+                }
                 let target = match kind {
-                    Kind::Link => {
-                        readlinkat(dir, name.as_os_str(), Vec::new()).map_err(|errno| told(&path, errno))?.into_bytes()
-                    }
+                    Kind::Link => match readlinkat(dir, name.as_os_str(), Vec::new()) {
+                        Err(Errno::NOENT) => continue,
+                        other => other.map_err(|errno| told(&path, errno))?.into_bytes(),
+                    },
                     _ => Vec::new(),
                 };
                 let mut listed = self.entry(kind, &path, &stat, target);
@@ -220,7 +231,10 @@ impl Scan<'_> {
             }
             if kind == Kind::Folder && !(is_excluded && self.filter.excludes_all_below(&path)) {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let inner = openat(dir, name.as_os_str(), flags, Mode::empty()).map_err(|errno| told(&path, errno))?;
+                let inner = match openat(dir, name.as_os_str(), flags, Mode::empty()) {
+                    Err(Errno::NOENT) => continue,
+                    other => other.map_err(|errno| told(&path, errno))?,
+                };
                 self.walk(&inner, &path)?;
             }
         }
@@ -255,8 +269,24 @@ impl Scan<'_> {
     }
 }
 
+/// Which file it is, why it can't be had, and what to do; the engine says that it is about the context.
 fn naming(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("read build context: {}: {error}", path.display()))
+    /// As much of a path as can be read.
+    const SHOWN: usize = 200;
+    let shown = path.display().to_string();
+    let shown = match shown.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", shown.get(..end).unwrap_or_default()),
+        None => shown,
+    };
+    let advice = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ACCESS | Errno::PERM) => "make it readable, or leave it out by .dockerignore",
+        Some(Errno::NAMETOOLONG) => "shorten it, or leave it out by .dockerignore",
+        Some(Errno::NOENT) => "it vanished while it was sent; build again, or leave it out by .dockerignore",
+        _ => return io::Error::new(error.kind(), format!("{shown}: {error}")),
+    };
+    let text = error.to_string();
+    let why = text.rfind(" (os error ").and_then(|at| text.get(..at)).unwrap_or(&text).to_lowercase();
+    io::Error::new(error.kind(), format!("{shown}: {why}: {advice}"))
 }
 
 #[cfg(test)]
@@ -328,6 +358,15 @@ mod tests {
         assert!(scan(at, &Rules, SystemTime::now()).unwrap().iter().all(|it| it.is_fresh));
         let missing = scan(Path::new("/nowhere/at/all"), &Rules, later).unwrap_err().to_string();
         assert!(missing.contains("/nowhere/at/all"), "{missing}");
+
+        // Deeper than anything can be named: reached by folders that are open.
+        let mut dir = rustix::fs::open(at, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..21 {
+            rustix::fs::mkdirat(&dir, "y".repeat(200), Mode::from_raw_mode(0o755)).unwrap();
+            dir = openat(&dir, "y".repeat(200), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        let deep = scan(at, &Rules, later).unwrap_err().to_string();
+        assert!(deep.contains("/yyyy") && deep.contains("…: file name too long: shorten it"), "{deep}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::digest::Hashing;
 use super::record::{Blob, LayerRecord, TarSource};
 use super::tape::{TapeWriter, replay};
 use super::write::{FORMAT, WriteOptions, pack};
-use super::{ChainId, DiffId, Layer, LayerError, Watched, inherit, share};
+use super::{ChainId, DiffId, Digest, Layer, LayerError, Watched, inherit, share};
 
 /// All kept layers.
 pub struct Layers {
@@ -339,6 +339,25 @@ impl Layers {
         };
         let mut layers = self.commit_by(Some(parent), vec![unpacked], how.durability)?;
         layers.pop().ok_or(LayerError::Missing { chain: *chain })
+    }
+
+    /// Whether two layers differ in nothing but times. Blocking: reads both.
+    ///
+    /// # Errors
+    /// [`LayerError::Missing`]; [`LayerError::Io`], also once `cancel` is called.
+    pub fn are_alike(&self, one: &ChainId, other: &ChainId, cancel: &CancellationToken) -> Result<bool, LayerError> {
+        Ok(one == other || self.timeless(one, cancel)? == self.timeless(other, cancel)?)
+    }
+
+    fn timeless(&self, chain: &ChainId, cancel: &CancellationToken) -> Result<Digest, LayerError> {
+        let record = self.shared.index().layers.get(chain).cloned().ok_or(LayerError::Missing { chain: *chain })?;
+        let diff = self.diff_of(chain);
+        let dir = File::open(&diff).map_err(|source| LayerError::io("open", &diff, source))?;
+        let (whiteouts, unnamed) = (Whiteouts::ToOverlay, record.unnamed);
+        let options = WriteOptions { whiteouts, unnamed, is_timeless: true, ..WriteOptions::default() };
+        let mut hashing = Hashing::new(io::sink());
+        pack(dir.as_fd(), Path::new(""), &options, Watched::new(&mut hashing, cancel))?;
+        Ok(hashing.finish().0)
     }
 
     /// Whether the disk may lack a layer ([`Durability::Later`]).

@@ -42,11 +42,20 @@ pub struct WriteOptions {
     pub hollow: Vec<PathBuf>,
     /// Directories, as the archive would name them, that get no entry of their own.
     pub unnamed: Vec<PathBuf>,
+    /// All times are written as 0, so that what differs in nothing else is the same.
+    pub is_timeless: bool,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { name: PathBuf::new(), whiteouts: Whiteouts::AsIs, shift: None, hollow: Vec::new(), unnamed: Vec::new() }
+        Self {
+            name: PathBuf::new(),
+            whiteouts: Whiteouts::AsIs,
+            shift: None,
+            hollow: Vec::new(),
+            unnamed: Vec::new(),
+            is_timeless: false,
+        }
     }
 }
 
@@ -81,6 +90,7 @@ pub(super) fn pack(
         shift: options.shift,
         hollow: &options.hollow,
         unnamed: &options.unnamed,
+        is_timeless: options.is_timeless,
         links: HashMap::new(),
         bytes: 0,
     };
@@ -110,6 +120,7 @@ struct Packer<'a, W> {
     shift: Option<Shift>,
     hollow: &'a [PathBuf],
     unnamed: &'a [PathBuf],
+    is_timeless: bool,
     /// Files with several names, by device and inode: the name they were written under.
     links: HashMap<(u64, u64), Vec<u8>>,
     bytes: u64,
@@ -267,7 +278,10 @@ impl<W: Write> Packer<'_, W> {
     }
 
     fn header_of<'a>(&self, stat: &Stat, path: &'a [u8]) -> NewHeader<'a> {
-        let header = header_of(stat, path);
+        let mut header = header_of(stat, path);
+        if self.is_timeless {
+            header.mtime = 0;
+        }
         match self.shift {
             Some(shift) => NewHeader { uid: shift.uid.inside(header.uid), gid: shift.gid.inside(header.gid), ..header },
             None => header,

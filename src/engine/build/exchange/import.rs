@@ -146,6 +146,25 @@ impl Imports {
     }
 }
 
+impl Imports {
+    /// The layer that an image has for a COPY, if it differs from the one that was `made` in nothing but times.
+    pub(in crate::engine::build) async fn same(
+        &self,
+        images: &Images,
+        wanted: &Wanted<'_>,
+        made: &Layer,
+    ) -> Option<Layer> {
+        for source in &self.sources {
+            let same = source.same(images, wanted, made).await;
+            match same.inspect_err(|error| tracing::debug!(error = error.message(), "a cached layer is no help")) {
+                Ok(None) | Err(_) => {}
+                Ok(found) => return found,
+            }
+        }
+        None
+    }
+}
+
 impl Source {
     fn new(spec: &CacheSpec, place: Place) -> Self {
         Self { name: spec.shown(), place, records: HashMap::new(), layers: HashMap::new(), image: None }
@@ -214,6 +233,21 @@ impl Source {
         };
         let created = step.created.and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(Some(Found { layer, created, record: None, name: self.name.clone() }))
+    }
+
+    async fn same(&self, images: &Images, wanted: &Wanted<'_>, made: &Layer) -> Result<Option<Layer>, EngineError> {
+        let Some((image, blobs)) = &self.image else { return Ok(None) };
+        let step = plain::past_copy(image, wanted.done, wanted.layers, wanted.position);
+        let Some((chain, diff, at)) = step.and_then(|step| step.layer) else { return Ok(None) };
+        let parent = wanted.layers.last().copied();
+        let Some(layer) = self.layer(wanted, images, (chain, diff, parent), blobs.get(at)).await? else {
+            return Ok(None);
+        };
+        let _hold = images.layers().hold(&layer.chain_id);
+        let (of_work, made, cancel) = (images.clone(), made.chain_id, wanted.cancel.clone());
+        let work = move || of_work.layers().are_alike(&chain, &made, &cancel);
+        let alike = tokio::task::spawn_blocking(work).await.map_err(|error| EngineError::system(error.to_string()))?;
+        Ok(alike?.then_some(layer))
     }
 
     /// A layer, brought here where it is not; `None` where nobody says where it is, or the one below it is not here.

@@ -14,7 +14,7 @@ mod record;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -280,25 +280,7 @@ fn apply(
     for number in &plan.made {
         go_on(cancel)?;
         let Some(entry) = listed.get(*number as usize) else { continue };
-        let target = at.join(place(entry));
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        match entry.kind {
-            Kind::Folder => {
-                if !fs::symlink_metadata(&target).is_ok_and(|it| it.is_dir()) {
-                    remove_any(&target)?;
-                    fs::create_dir(&target)?;
-                }
-                fs::set_permissions(&target, fs::Permissions::from_mode(entry.mode))?;
-            }
-            Kind::Link => {
-                remove_any(&target)?;
-                symlink(std::ffi::OsStr::new(&record::os(&entry.target)), &target)?;
-                set_time(&target, entry.modified)?;
-            }
-            Kind::File | Kind::HardLink => {}
-        }
+        make(at, entry).map_err(|error| named(entry, error))?;
     }
     let mut reader = BufReader::with_capacity(256 << 10, talk);
     let mut digests = HashMap::new();
@@ -306,7 +288,7 @@ fn apply(
     for number in &plan.wants {
         let Some(entry) = listed.get(*number as usize) else { continue };
         go_on(cancel)?;
-        let (digest, bytes) = receive(at, entry, &mut reader)?;
+        let (digest, bytes) = receive(at, entry, &mut reader).map_err(|error| named(entry, error))?;
         digests.insert(*number, (digest, bytes));
         sent += bytes;
     }
@@ -315,8 +297,8 @@ fn apply(
     for number in &plan.made {
         let Some(entry) = listed.get(*number as usize).filter(|entry| entry.kind == Kind::HardLink) else { continue };
         let target = at.join(place(entry));
-        remove_any(&target)?;
-        fs::hard_link(at.join(FILES).join(record::os(&entry.target)), &target)?;
+        let first = at.join(FILES).join(record::os(&entry.target));
+        remove_any(&target).and_then(|()| fs::hard_link(first, &target)).map_err(|error| named(entry, error))?;
     }
     // Last, since what is made in a folder changes its time.
     for entry in listed.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
@@ -345,6 +327,37 @@ fn apply(
     Ok(sent)
 }
 
+/// Makes a folder or a link.
+fn make(at: &Path, entry: &Listed) -> io::Result<()> {
+    let target = at.join(place(entry));
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match entry.kind {
+        Kind::Folder => {
+            if !fs::symlink_metadata(&target).is_ok_and(|it| it.is_dir()) {
+                remove_any(&target)?;
+                fs::create_dir(&target)?;
+            }
+            fs::set_permissions(&target, fs::Permissions::from_mode(entry.mode))
+        }
+        Kind::Link => {
+            remove_any(&target)?;
+            symlink(std::ffi::OsStr::new(&record::os(&entry.target)), &target)?;
+            set_time(&target, entry.modified)
+        }
+        Kind::File | Kind::HardLink => Ok(()),
+    }
+}
+
+/// What the kernel says of a file, with its name; what the client or the connection says has one, or needs none.
+fn named(entry: &Listed, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => io::Error::new(error.kind(), format!("{}: {error}", String::from_utf8_lossy(&entry.path))),
+        None => error,
+    }
+}
+
 /// Receives a file beside its place and puts it there.
 fn receive(at: &Path, entry: &Listed, reader: &mut impl Read) -> io::Result<(Digest, u64)> {
     let mut length = [0; 8];
@@ -359,33 +372,36 @@ fn receive(at: &Path, entry: &Listed, reader: &mut impl Read) -> io::Result<(Dig
     let incoming = at.join("incoming");
     remove(&incoming)?;
     let file = fs::File::create_new(&incoming)?;
-    let mut writer = Digesting { file: &file, hasher: Hasher::default() };
-    let copied = io::copy(&mut reader.take(length), &mut writer)?;
-    if copied != length {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the client broke off in the middle of a file"));
-    }
-    let digest = writer.hasher.finish();
+    let digest = store(reader, length, &file)?;
     file.set_permissions(fs::Permissions::from_mode(entry.mode))?;
     set_time(&incoming, entry.modified)?;
     fs::rename(&incoming, &target)?;
     Ok((digest, length))
 }
 
-struct Digesting<'a> {
-    file: &'a fs::File,
-    hasher: Hasher,
-}
-
-impl Write for Digesting<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(bytes.get(..count).unwrap_or_default());
-        Ok(count)
+/// Writes the next `length` bytes into an empty file; where they are nothing but zeros, a hole will do.
+fn store(reader: &mut impl Read, length: u64, file: &fs::File) -> io::Result<Digest> {
+    const PIECE: usize = 64 << 10;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; usize::try_from(length).unwrap_or(PIECE).min(PIECE)];
+    let mut at = 0;
+    while at < length {
+        let room = usize::try_from(length - at).unwrap_or(PIECE).min(PIECE);
+        let piece = buffer.get_mut(..room).unwrap_or_default();
+        reader.read_exact(piece).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(error.kind(), "the client broke off in the middle of a file")
+            }
+            _ => error,
+        })?;
+        hasher.update(piece);
+        if piece.len() < PIECE || piece.iter().any(|byte| *byte != 0) {
+            file.write_all_at(piece, at)?;
+        }
+        at += piece.len() as u64;
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    file.set_len(length)?;
+    Ok(hasher.finish())
 }
 
 /// Reads to the client's end: its failure, if it has one, comes there.

@@ -193,6 +193,17 @@ async fn further_names_of_a_file_stay_such() {
 }
 
 #[tokio::test]
+async fn zeros_become_holes() {
+    let yard = Yard::new();
+    let content = format!("{}{}{}", "x".repeat(100_000), "\0".repeat(1 << 20), "end");
+    let (held, _) = yard.sync(&first().with("disk", &content)).await;
+    let stat = fs::metadata(held.files.join("disk")).unwrap();
+    assert_eq!((stat.len(), held.digests[Path::new("disk")]), (content.len() as u64, Digest::of(content.as_bytes())));
+    assert!(stat.blocks() * 512 < 1 << 19, "{} blocks", stat.blocks());
+    assert!(fs::read(held.files.join("disk")).unwrap() == content.as_bytes());
+}
+
+#[tokio::test]
 async fn a_listing_that_leads_elsewhere_is_refused() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "s").unwrap();

@@ -93,13 +93,7 @@ impl Work<'_> {
         if imports.is_empty() {
             return None;
         }
-        let wanted = Wanted {
-            key: key.digest(),
-            position: &self.position,
-            done: &self.result.config.history,
-            layers: &self.result.layers,
-            cancel: &self.build.cancel,
-        };
+        let wanted = self.wanted(key);
         let mut warnings = Vec::new();
         let found = imports.find(self.build.images(), &wanted, |warning| warnings.push(warning)).await;
         for warning in warnings {
@@ -121,6 +115,36 @@ impl Work<'_> {
             tracing::warn!(%error, "a step from elsewhere is not kept");
         }
         Some(Done { layer, created })
+    }
+
+    fn wanted(&self, key: &Key) -> Wanted<'_> {
+        Wanted {
+            key: key.digest(),
+            position: &self.position,
+            done: &self.result.config.history,
+            layers: &self.result.layers,
+            cancel: &self.build.cancel,
+        }
+    }
+
+    /// The layer that a cache has for the COPY of `key`, where that is the one just `made` but for its times: what stands on
+    /// it there is then of use, too.
+    pub(super) async fn as_elsewhere(&self, key: &Key, made: Option<Layer>) -> Option<Layer> {
+        let made = made?;
+        // Dates that were asked for are not to be given up.
+        if self.build.imports.is_empty() || self.build.facts.epoch.is_some() || self.cache_is_off().is_some() {
+            return Some(made);
+        }
+        let Some(layer) = self.build.imports.same(self.build.images(), &self.wanted(key), &made).await else {
+            return Some(made);
+        };
+        self.build.hold(&layer.chain_id);
+        if layer.chain_id != made.chain_id
+            && let Err(error) = self.build.images().release_layer(made.chain_id)
+        {
+            tracing::warn!(%error, "a layer that nobody owns stays until the next start");
+        }
+        Some(layer)
     }
 
     /// Notes what the step of `key` did. A layer that can't be noted goes, as nobody would ever find it.

@@ -86,6 +86,7 @@ impl Work<'_> {
             })
             .await
             .map_err(&failed)?;
+        let layer = if step.is_link { layer } else { self.as_elsewhere(&key, layer).await };
         drop(permit);
         let done = self.keep(key, layer)?;
         if step.is_link { self.stacked(done).await } else { Ok(done) }
