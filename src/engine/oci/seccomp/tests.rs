@@ -62,7 +62,9 @@ fn judge(profile: &Profile, with: &Circumstances, name: Option<&str>, is_newer: 
     };
     let rules = || profile.rules.iter().filter(|rule| rule.holds(with) && rule.names.iter().any(|known| known == name));
     let conditional = rules().filter(|rule| !rule.tests.is_empty());
-    let plain = rules().find(|rule| rule.tests.is_empty()).map(|rule| rule.action);
+    // One that says what is done anyhow counts for nothing, as with runc: a later one of that name is heard.
+    let speaks = |rule: &&Rule| rule.tests.is_empty() && rule.action != profile.otherwise;
+    let plain = rules().find(speaks).map(|rule| rule.action);
     let by_arguments =
         conditional.filter(|rule| rule.tests.iter().all(|test| passes(test, arguments))).map(|rule| rule.action).next();
     by_arguments.or(plain).unwrap_or(if is_newer { Action::Errno(38) } else { profile.otherwise })
@@ -299,6 +301,16 @@ fn every_action_has_its_value() {
         assert_eq!(said(action), Ok(value), "{action}");
     }
     assert_eq!(said("SCMP_ACT_NOTIFY"), Err("unsupported action: SCMP_ACT_NOTIFY".to_owned()));
+}
+
+#[test]
+fn a_rule_that_says_what_is_done_anyhow_counts_for_nothing() {
+    let rule = |action| Rule { conditions: Vec::new(), action, tests: Vec::new(), names: vec!["read".to_owned()] };
+    let rules = vec![rule(Action::Log), rule(Action::Errno(7)), rule(Action::Trap)];
+    let profile = Profile { otherwise: Action::Log, covers_compat: true, rules };
+    let program = tree::compile(&profile, &Circumstances { capabilities: CapSet::EMPTY, kernel: KERNEL });
+    assert_eq!(run(&program, X86_64, 0, [0; 6]), Action::Errno(7).value());
+    compare(&profile, CapSet::EMPTY);
 }
 
 mod any_profile {

@@ -100,6 +100,7 @@ fn ranges(
             if !rule.tests.is_empty() {
                 verdict.ways.push((rule.tests.clone(), rule.action));
             } else if verdict.otherwise == profile.otherwise {
+                // The first one counts, but for those that say what is done anyhow, which runc leaves out, too.
                 verdict.otherwise = rule.action;
             }
         }
