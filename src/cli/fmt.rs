@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::dockerfiles;
 use crate::dockerfile::fmt::{Style, format, unified_diff};
 
 /// What some file would have changed, in `--check`.
@@ -22,7 +23,7 @@ const FAILED: u8 = 2;
     read or has a syntax error (it is left as it is, the others are done)."
 )]
 pub struct Fmt {
-    /// The Dockerfiles; - is the standard input
+    /// The Dockerfiles, or folders of them; - is the standard input
     #[arg(default_value = "Dockerfile", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the result into the files instead of printing it
@@ -45,7 +46,12 @@ pub struct Fmt {
 /// The standard output is gone; what is wrong with a file is told and counts for the exit code.
 pub fn format_files(fmt: &Fmt) -> anyhow::Result<ExitCode> {
     let mut code = 0;
-    for file in &fmt.files {
+    let (files, refused) = dockerfiles::named(&fmt.files);
+    for (folder, why) in refused {
+        eprintln!("boxyard: {}: {why}", folder.display());
+        code = FAILED;
+    }
+    for file in &files {
         match one(fmt, file) {
             Ok(differs) => code = code.max(if differs && fmt.check { DIFFERS } else { 0 }),
             Err(error)
@@ -66,7 +72,7 @@ pub fn format_files(fmt: &Fmt) -> anyhow::Result<ExitCode> {
 fn one(fmt: &Fmt, file: &Path) -> anyhow::Result<bool> {
     let is_input = file == Path::new("-");
     let name = if is_input { "<standard input>".to_owned() } else { file.display().to_string() };
-    let text = if is_input { input() } else { fs::read_to_string(file) }.with_context(|| name.clone())?;
+    let text = if is_input { input() } else { fs::read(file) }.and_then(text_of).with_context(|| name.clone())?;
     let style = Style { indent: fmt.indent };
     let laid_out = format(&text, style).map_err(|error| anyhow::anyhow!("{name}: {}", error.parse_error()))?;
     let differs = laid_out != text;
@@ -87,10 +93,17 @@ fn one(fmt: &Fmt, file: &Path) -> anyhow::Result<bool> {
     Ok(differs)
 }
 
-fn input() -> io::Result<String> {
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+fn input() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    match dockerfiles::text_of(bytes)? {
+        (text, true) => Ok(text),
+        (_, false) => dockerfiles::not_utf8(),
+    }
 }
 
 /// Puts `text` in the place of the file in one step, so that nobody ever reads half of it. A link keeps leading there.

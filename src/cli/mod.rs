@@ -8,6 +8,7 @@ mod build;
 mod builds;
 mod create;
 pub mod demo;
+mod dockerfiles;
 mod filters;
 mod fmt;
 mod health;

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::dockerfiles;
 use crate::dockerfile::ignore::{FILE_NAME, IgnoreRules};
 use crate::dockerfile::{Diagnostic, Fix, Rule, Severity, Surroundings, fix, lint, rule, rules, unmarked};
 
@@ -47,7 +48,7 @@ pub struct Lint {
     /// Tell what a rule asks for, why, and what to do instead
     #[arg(long, value_name = "RULE", value_parser = known_rule)]
     explain: Option<&'static str>,
-    /// Dockerfiles; `-` is standard input
+    /// Dockerfiles, or folders of them; `-` is standard input
     #[arg(value_name = "FILE", default_value = "Dockerfile")]
     files: Vec<PathBuf>,
 }
@@ -119,7 +120,12 @@ pub fn check_files(options: &Lint) -> anyhow::Result<ExitCode> {
     }
     let mut checked = Vec::new();
     let mut is_unreadable = false;
-    for path in &options.files {
+    let (files, refused) = dockerfiles::named(&options.files);
+    for (path, why) in refused {
+        eprintln!("boxyard: {}: {why}", path.display());
+        is_unreadable = true;
+    }
+    for path in &files {
         match check_file(options, path) {
             Ok(file) => checked.push(file),
             Err(error) => {
@@ -156,13 +162,18 @@ pub fn check_files(options: &Lint) -> anyhow::Result<ExitCode> {
 
 fn check_file(options: &Lint, path: &Path) -> io::Result<Checked> {
     let is_input = path == Path::new("-");
-    let mut text = match is_input {
-        true => io::read_to_string(io::stdin().lock().take(MOST_INPUT))?,
-        false => fs::read_to_string(path)?,
-    };
+    let mut bytes = Vec::new();
+    match is_input {
+        true => drop(io::stdin().lock().take(MOST_INPUT).read_to_end(&mut bytes)?),
+        false => bytes = fs::read(path)?,
+    }
+    let (mut text, is_utf8) = dockerfiles::text_of(bytes)?;
     let ignore = ignore_rules(path);
     let surroundings = Surroundings { ignore: ignore.as_ref(), ..Surroundings::default() };
     let mut fixed = 0;
+    if options.fix && !is_utf8 {
+        return dockerfiles::not_utf8();
+    }
     if options.fix {
         let result = fix(&text, &surroundings, |finding| options.wants(finding));
         match is_input {

@@ -12,8 +12,9 @@ pub fn page() -> String {
          Written from the rules' own rows (`src/dockerfile/lint/`); a test compares. The examples are tests too: the bad one \
          is found\nat the marked place and by no other rule, the good one is not found, and a quick fix makes the good one of \
          the bad one.\n\n\
-         `boxyard lint [FILE...]` checks files (`./Dockerfile` where none is named, `-` for standard input); the build \
-         workbench shows the\nsame findings while you type, and `f9` applies a fix.\n\n\
+         `boxyard lint [FILE...]` checks files (`./Dockerfile` where none is named, `-` for standard input), \
+         and\nall Dockerfiles of a folder; the build \
+         workbench shows the same findings while you type, and `f9` applies a fix.\n\n\
          | option | what it does |\n| --- | --- |\n\
          | `--format text`, `json`, `sarif` | for people, for programs, for code scanning (SARIF 2.1.0) |\n\
          | `--fix` | applies the fixes that need no look, and writes the files (standard input goes to standard output) |\n\

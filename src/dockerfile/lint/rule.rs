@@ -87,6 +87,12 @@ impl Rule {
         self
     }
 
+    /// The same rule, by hadolint's names too.
+    pub(super) const fn in_hadolint(mut self, names: &'static [&'static str]) -> Self {
+        self.hadolint = names;
+        self
+    }
+
     /// The same rule, switched on only by name.
     pub(super) const fn experimental(mut self) -> Self {
         self.tier = Tier::Experimental;

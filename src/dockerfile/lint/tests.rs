@@ -298,6 +298,8 @@ fn variables_of_base_images_are_known_or_not() {
         ("FROM alpine:3.20\nCOPY $foo .", 1, 1),
         ("FROM docker.io/library/debian@sha256:a\nENV a=$PATH b=$foo", 1, 1),
         ("FROM my/alpine\nCOPY $foo .", 0, 0),
+        ("FROM my/alpine\nENV PATH=$PAHT:/app", 1, 1),
+        ("FROM scratch\nENV PATH=$PATH:/app", 0, 0),
         ("FROM app\nCOPY $APP_HOME $foo .", 0, 1),
         ("FROM app AS x\nARG APP_HOM\nFROM x\nENV a=$APP_HOME b=$c", 1, 1),
         ("FROM fedora\nENV a=$FGC b=${c:-d}", 0, 0),

@@ -14,7 +14,8 @@ const RELATIVE_WORKDIR: Rule = Rule::buildkit(
     "The first WORKDIR of a file continues from wherever the base image left off, and moves when the base image does. \
      Begin with an absolute path; relative ones after it are fine.",
     Shown { bad: "FROM alpine:3.20\n«WORKDIR srv/app»\n", good: "FROM alpine:3.20\nWORKDIR /srv/app\n" },
-);
+)
+.in_hadolint(&["DL3000"]);
 
 const IGNORED_FILE: Rule = Rule::buildkit(
     "CopyIgnoredFile",

@@ -14,7 +14,8 @@ const JSON_ARGS: Rule = Rule::buildkit(
      a shell is what you want.",
     Shown { bad: "FROM alpine:3.20\nUSER app\n«CMD serve --port 80»\n", good: "FROM alpine:3.20\nUSER app\nCMD [\"serve\", \"--port\", \"80\"]\n" },
 )
-.with_fix(Fix::Sure);
+.with_fix(Fix::Sure)
+.in_hadolint(&["DL3025"]);
 
 const MULTIPLE: Rule = Rule::buildkit(
     "MultipleInstructionsDisallowed",
@@ -27,7 +28,8 @@ const MULTIPLE: Rule = Rule::buildkit(
         good: "FROM alpine:3.20\nUSER app\nCMD [\"two\"]\n",
     },
 )
-.with_fix(Fix::Sure);
+.with_fix(Fix::Sure)
+.in_hadolint(&["DL3012", "DL4003", "DL4004"]);
 
 const IGNORED_CMD: Rule = Rule::advice(
     "ShellEntrypointIgnoresCmd",

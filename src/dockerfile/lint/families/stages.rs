@@ -42,7 +42,8 @@ const DUPLICATE: Rule = Rule::buildkit(
         bad: "FROM golang:1.23 AS build\nFROM alpine:3.20 AS «build»\n",
         good: "FROM golang:1.23 AS build\nFROM alpine:3.20 AS run\n",
     },
-);
+)
+.in_hadolint(&["DL3024"]);
 
 const RESERVED: Rule = Rule::buildkit(
     "ReservedStageName",
@@ -84,7 +85,8 @@ const CONST_PLATFORM: Rule = Rule::buildkit(
     Shown {
         bad: "FROM «--platform=linux/amd64» alpine:3.20\n", good: "FROM --platform=$BUILDPLATFORM alpine:3.20\n"
     },
-);
+)
+.in_hadolint(&["DL3029"]);
 
 const REDUNDANT_PLATFORM: Rule = Rule::buildkit(
     "RedundantTargetPlatform",

@@ -39,7 +39,8 @@ const MAINTAINER: Rule = Rule::buildkit(
         good: "FROM alpine:3.20\nLABEL org.opencontainers.image.authors=\"jo@example.org\"\n",
     },
 )
-.with_fix(Fix::Sure);
+.with_fix(Fix::Sure)
+.in_hadolint(&["DL4000"]);
 
 const LEGACY_KEY_VALUE: Rule = Rule::buildkit(
     "LegacyKeyValueFormat",

@@ -83,9 +83,10 @@ impl Scope {
         let library = ["docker.io/library/", "docker.io/", "library/"].iter().find_map(|hub| image.strip_prefix(hub));
         let name = library.unwrap_or(image).split([':', '@']).next().unwrap_or_default();
         match (image == "scratch", BARE.contains(&name)) {
-            (true, _) => Self { names: BTreeSet::new(), is_complete: true },
+            // Docker gives it to an image that has none.
+            (true, _) => Self { names: BTreeSet::from(["PATH".to_owned()]), is_complete: true },
             (_, true) => Self { names: SET_BY_BARE.map(str::to_owned).into(), is_complete: true },
-            _ => Self { names: BTreeSet::new(), is_complete: false },
+            _ => Self { names: BTreeSet::from(["PATH".to_owned()]), is_complete: false },
         }
     }
 
@@ -143,7 +144,9 @@ fn uses(linter: &mut Linter<'_>, instruction: &Instruction, scope: &Scope) {
     let mut told = BTreeSet::new();
     for word in expanded_words(instruction) {
         for name in unset(word, &scope.names, linter.file.escape) {
+            // Many names end in PATH; only its own letters in another order are a slip of it.
             let near = nearest(&name, scope.names.iter().map(String::as_str));
+            let near = near.filter(|near| *near != "PATH" || name.len() == near.len());
             if is_predefined(&name) || !(scope.is_complete || near.is_some()) || !told.insert(name.clone()) {
                 continue;
             }
