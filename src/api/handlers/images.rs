@@ -8,7 +8,7 @@ use crate::api::call::Call;
 use crate::api::reply::{Json, Made, Reply};
 use crate::engine::build::with_changes;
 use crate::engine::image::{
-    ImageImport, ListImages, Progress, PullRequest, PushRequest, Reference, RegistryAuth, RemoveImage,
+    ImageImport, ListImages, ManifestForm, Progress, PullRequest, PushRequest, Reference, RegistryAuth, RemoveImage,
 };
 use crate::engine::{EngineError, ErrorKind};
 
@@ -86,8 +86,11 @@ pub async fn create(mut call: Call) -> Result<Reply, EngineError> {
 }
 
 pub async fn push(call: Call) -> Result<Reply, EngineError> {
-    let request =
-        PushRequest { reference: reference(call.name(), call.query().text("tag"))?, auth: registry_auth(&call)? };
+    let request = PushRequest {
+        reference: reference(call.name(), call.query().text("tag"))?,
+        auth: registry_auth(&call)?,
+        form: ManifestForm::default(),
+    };
     progress(call.engine().images().push(request)).await
 }
 

@@ -19,7 +19,9 @@ use super::stage::{StageResult, read_root};
 use super::under_way::Build;
 use crate::buildkit::session::Ask;
 use crate::engine::EngineError;
-use crate::engine::image::{ImageArchive, ImageConfig, NewImage, PushRequest, Reference, RegistryAuth};
+use crate::engine::image::{
+    ArchiveForm, ImageArchive, ImageConfig, ManifestForm, NewImage, PushRequest, Reference, RegistryAuth,
+};
 use crate::engine::layer::{Durability, WriteOptions, write_tar};
 
 /// The `id` of the record that carries what was made, as buildx's metadata file has it.
@@ -76,7 +78,7 @@ pub(super) async fn export(build: &Build, result: &StageResult, wants: Wants) ->
         config.build_cache = Some(own.inline());
     }
     let outputs = match wants.outputs.as_slice() {
-        [] => vec![Output::Image { names: Vec::new(), push: false }],
+        [] => vec![Output::Image { names: Vec::new(), push: None }],
         outputs => outputs.to_vec(),
     };
     let mut built = Built { id: None, tags: Vec::new(), metadata: Map::new() };
@@ -84,11 +86,9 @@ pub(super) async fn export(build: &Build, result: &StageResult, wants: Wants) ->
     for (index, output) in outputs.iter().enumerate() {
         let exporting = Exporting { build, config: &config, layers: result, wants: &wants, index };
         match output {
-            Output::Image { names, push } => exporting.image(names, *push, &mut built).await?,
+            Output::Image { names, push } => exporting.image(names, push.as_ref(), &mut built).await?,
             Output::Files { stream } => exporting.files(stream).await?,
-            Output::Archive { stream, names, has_dockers_manifest } => {
-                exporting.archive(stream, names, *has_dockers_manifest, &mut built).await?;
-            }
+            Output::Archive { stream, names, form } => exporting.archive(stream, names, form, &mut built).await?,
             Output::Nothing => {}
         }
     }
@@ -130,7 +130,12 @@ impl Exporting<'_> {
         NewImage { config: self.config.clone(), layers: self.layers.layers.clone(), tags, parent: None }
     }
 
-    async fn image(&self, own: &[Reference], push: bool, built: &mut Built) -> Result<(), BuildFailure> {
+    async fn image(
+        &self,
+        own: &[Reference],
+        push: Option<&ManifestForm>,
+        built: &mut Built,
+    ) -> Result<(), BuildFailure> {
         let tags = self.names(own);
         let exporting = self.begin("export", "exporting to image");
         exporting.part("exporting layers", exporting.started());
@@ -152,9 +157,10 @@ impl Exporting<'_> {
         note(built, NAME, &tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
         built.id = Some(id);
         built.tags.extend(familiar);
-        if push {
+        if let Some(form) = push {
+            let form = ManifestForm { annotations: self.annotations(&form.annotations), ..form.clone() };
             for tag in &tags {
-                let digest = self.push(tag).await?;
+                let digest = self.push(tag, form.clone()).await?;
                 digest.iter().for_each(|digest| note(built, DIGEST, digest));
             }
         }
@@ -162,10 +168,10 @@ impl Exporting<'_> {
     }
 
     /// Sends the image `tag` to its registry and gives its manifest's digest.
-    async fn push(&self, tag: &Reference) -> Result<Option<String>, BuildFailure> {
+    async fn push(&self, tag: &Reference, form: ManifestForm) -> Result<Option<String>, BuildFailure> {
         let familiar = tag.familiar();
         let pushing = self.begin(&format!("push {tag}"), &format!("pushing {familiar}"));
-        let request = PushRequest { reference: tag.clone(), auth: self.auth_for(tag) };
+        let request = PushRequest { reference: tag.clone(), auth: self.auth_for(tag), form };
         let mut messages = self.build.images().push(request);
         let mut digest = None;
         loop {
@@ -188,6 +194,11 @@ impl Exporting<'_> {
             }
         }
         pushing.end(Ok::<_, BuildFailure>(digest))
+    }
+
+    /// An output's own annotations, and those that all outputs get.
+    fn annotations(&self, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        self.wants.annotations.iter().chain(own).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     fn auth_for(&self, tag: &Reference) -> Option<RegistryAuth> {
@@ -220,18 +231,21 @@ impl Exporting<'_> {
         &self,
         stream: &str,
         own: &[Reference],
-        has_dockers_manifest: bool,
+        form: &ArchiveForm,
         built: &mut Built,
     ) -> Result<(), BuildFailure> {
-        let form = if has_dockers_manifest { "docker" } else { "oci" };
-        let exporting = self.begin("archive", &format!("exporting to {form} image format"));
+        let name = if form.has_dockers_manifest { "docker" } else { "oci" };
+        let exporting = self.begin("archive", &format!("exporting to {name} image format"));
         exporting.part("exporting layers", exporting.started());
         let tags = self.names(own);
-        let archive = self.build.images().archive(
-            self.image_of(tags.clone()),
-            self.wants.annotations.clone(),
-            has_dockers_manifest,
-        );
+        let form = ArchiveForm { annotations: self.annotations(&form.annotations), ..form.clone() };
+        let (images, new, cancel) =
+            (self.build.images().clone(), self.image_of(tags.clone()), self.build.cancel.clone());
+        let archive = tokio::task::spawn_blocking(move || images.archive(new, form, &cancel)).await;
+        let archive = archive.unwrap_or_else(|error| Err(EngineError::system(error.to_string())));
+        if self.build.cancel.is_cancelled() {
+            return exporting.end(Err(BuildFailure::cancelled()));
+        }
         let ImageArchive { id, manifest, chunks } = match archive {
             Ok(archive) => archive,
             Err(error) => return exporting.end(Err(error)),

@@ -65,7 +65,7 @@ pub struct BuildRequest {
     pub allow: Vec<String>,
     /// What becomes of the result (`outputs`): an image where nothing is said.
     pub outputs: Vec<OutputRequest>,
-    /// Annotations of the manifests in archives (`annotations`).
+    /// Annotations of the manifests in archives and registries (`annotations`).
     pub annotations: BTreeMap<String, String>,
     /// Named contexts (`contexts`): what a name in FROM, `COPY --from` or `RUN --mount from=` stands for, before any stage or
     /// image: `docker-image://NAME`, a git repository, a URL, `local:FOLDER` or `oci-layout://FOLDER[:TAG|@DIGEST]` of the

@@ -9,7 +9,7 @@ use super::pull::{Pull, wanted_platform};
 use super::push::Push;
 use super::store::blocking;
 use super::stream::Teller;
-use super::{Images, Reference, RegistryAuth};
+use super::{Images, ManifestForm, Reference, RegistryAuth};
 use crate::engine::error::{EngineError, ErrorKind};
 use crate::engine::layer::{ChainId, DiffId, Digest, Layer, LayerError};
 use crate::engine::registry::{Descriptor, Manifest, Registry, media};
@@ -134,6 +134,7 @@ impl FarLayers {
             registry: self.registry()?,
             teller: Teller::silent(),
             repository: self.reference.repository(),
+            form: ManifestForm::default(),
         };
         let mut blobs = Vec::new();
         for chain in chains {

@@ -5,7 +5,7 @@ use std::io::Write;
 use futures_util::StreamExt;
 
 use crate::engine::events::Events;
-use crate::engine::image::{ListImages, PushRequest, RegistryAuth};
+use crate::engine::image::{ListImages, ManifestForm, PushRequest, RegistryAuth};
 use crate::engine::layer::{Digest, Layers};
 use crate::engine::registry::fake::Fake;
 use crate::engine::registry::media;
@@ -271,7 +271,11 @@ async fn a_pushed_image_pulls_back_the_same() {
     one.pull(&name).await;
     one.images.tag(&name, &fake.name("copy"), Some("v2")).await.unwrap();
     let reference = Reference::parse(&fake.name("copy:v2")).unwrap();
-    let told: Vec<Progress> = one.images.push(PushRequest { reference: reference.clone(), auth: None }).collect().await;
+    let told: Vec<Progress> = one
+        .images
+        .push(PushRequest { reference: reference.clone(), auth: None, form: Default::default() })
+        .collect()
+        .await;
     assert_eq!(failure(&told), "no failure", "{told:?}");
     let last = told.iter().rev().find_map(|message| message.status.clone()).unwrap();
     assert!(last.starts_with("v2: digest: sha256:"), "{last}");
@@ -279,11 +283,30 @@ async fn a_pushed_image_pulls_back_the_same() {
     two.pull(&reference.familiar()).await;
     assert_eq!(two.images.find(&reference.familiar()).unwrap().id, one.images.find(&name).unwrap().id);
 
-    let again: Vec<Progress> = one.images.push(PushRequest { reference, auth: None }).collect().await;
+    let again: Vec<Progress> =
+        one.images.push(PushRequest { reference, auth: None, form: Default::default() }).collect().await;
     let skipped = again.iter().filter(|message| message.status.as_deref() == Some("Layer already exists")).count();
     assert_eq!(skipped, 3, "{again:?}");
 
-    let missing = PushRequest { reference: Reference::parse("nothing/here").unwrap(), auth: None };
+    one.images.tag(&name, &fake.name("noted"), Some("v3")).await.unwrap();
+    let form = ManifestForm { annotations: [("a".to_owned(), "b".to_owned())].into(), ..ManifestForm::default() };
+    let noted = PushRequest { reference: Reference::parse(&fake.name("noted:v3")).unwrap(), auth: None, form };
+    let told: Vec<Progress> = one.images.push(noted).collect().await;
+    assert_eq!(failure(&told), "no failure", "{told:?}");
+    let (kind, text) = fake.state().manifests.get("v3").cloned().unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!((kind.as_str(), &manifest["annotations"]["a"]), (media::OCI_MANIFEST, &"b".into()));
+    let types = [&manifest["mediaType"], &manifest["config"]["mediaType"], &manifest["layers"][0]["mediaType"]];
+    assert_eq!(
+        types,
+        [media::OCI_MANIFEST, media::OCI_CONFIG, media::OCI_LAYER],
+        "Docker's manifest has no annotations"
+    );
+    two.pull(&fake.name("noted:v3")).await;
+    assert_eq!(two.images.find(&fake.name("noted:v3")).unwrap().id, one.images.find(&name).unwrap().id);
+
+    let missing =
+        PushRequest { reference: Reference::parse("nothing/here").unwrap(), auth: None, form: Default::default() };
     let told: Vec<Progress> = one.images.push(missing).collect().await;
     assert_eq!(failure(&told), "An image does not exist locally with the tag: nothing/here");
 }

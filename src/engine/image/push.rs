@@ -17,7 +17,7 @@ use crate::engine::registry::{Registry, RegistryError, Upload, media};
 
 use super::store::{Shared, blocking, no_such_image};
 use super::stream::{Operation, Teller};
-use super::{Image, Images, Progress, PushRequest, Reference};
+use super::{Image, Images, ManifestForm, Progress, PushRequest, Reference};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// Compressed bytes gathered before they are sent.
@@ -36,6 +36,7 @@ pub(super) struct Push {
     pub registry: Registry,
     pub teller: Teller,
     pub repository: Reference,
+    pub form: ManifestForm,
 }
 
 impl Shared {
@@ -57,7 +58,8 @@ impl Shared {
         let about = |error: RegistryError| error.about(&name, &familiar);
         let registry =
             Registry::new(repository.domain(), repository.path(), request.auth.unwrap_or_default()).map_err(about)?;
-        let push = Arc::new(Push { shared: Arc::clone(&self), registry, teller: teller.clone(), repository });
+        let (shared, teller, form) = (Arc::clone(&self), teller.clone(), request.form);
+        let push = Arc::new(Push { shared, registry, teller, repository, form });
         for tag in tags {
             let id = self.index().names.get(&tag).copied();
             let image = id.and_then(|id| self.index().images.get(&id).cloned());
@@ -110,27 +112,32 @@ impl Push {
             self.teller.tell(Progress::of(short(layer), "Preparing"));
         }
         let mut descriptors = Vec::new();
+        let (manifest_type, config_type, layer_type) = match self.form.wants_oci() {
+            true => (media::OCI_MANIFEST, media::OCI_CONFIG, media::OCI_LAYER),
+            false => (media::DOCKER_MANIFEST, media::DOCKER_CONFIG, media::DOCKER_LAYER),
+        };
         for layer in &layers {
             let blob = self.layer(layer).await?;
-            descriptors.push(
-                json!({ "mediaType": media::DOCKER_LAYER, "size": blob.size, "digest": blob.digest.to_string() }),
-            );
+            descriptors.push(json!({ "mediaType": layer_type, "size": blob.size, "digest": blob.digest.to_string() }));
         }
         self.registry.upload_document(image.id.digest(), &image.raw_config).await?;
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2,
-            "mediaType": media::DOCKER_MANIFEST,
+            "mediaType": manifest_type,
             "config": {
-                "mediaType": media::DOCKER_CONFIG,
+                "mediaType": config_type,
                 "size": image.raw_config.len(),
                 "digest": image.id.to_string(),
             },
             "layers": descriptors,
         });
+        if let (Some(fields), false) = (manifest.as_object_mut(), self.form.annotations.is_empty()) {
+            fields.insert("annotations".to_owned(), json!(self.form.annotations));
+        }
         let text = manifest.to_string().into_bytes();
         let digest = Digest::of(&text);
         let name = tag.tag().unwrap_or("latest");
-        self.registry.put_manifest(name, media::DOCKER_MANIFEST, &text).await?;
+        self.registry.put_manifest(name, manifest_type, &text).await?;
         drop(hold);
 
         let (shared, by_digest, id) = (Arc::clone(&self.shared), tag.with_digest(digest), image.id);

@@ -1,6 +1,6 @@
 //! What callers ask of the image room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use bollard_stubs::models as docker;
@@ -47,6 +47,24 @@ pub struct PushRequest {
     pub reference: Reference,
     /// Who asks.
     pub auth: Option<RegistryAuth>,
+    /// What its manifest is.
+    pub form: ManifestForm,
+}
+
+/// What an image's manifest in a registry is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ManifestForm {
+    /// Whether it is OCI's instead of Docker's.
+    pub is_oci: bool,
+    /// Its annotations, which only OCI's has.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl ManifestForm {
+    /// Whether it has to be OCI's.
+    pub(super) fn wants_oci(&self) -> bool {
+        self.is_oci || !self.annotations.is_empty()
+    }
 }
 
 /// What to make an image of from this host's own files.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::engine::error::EngineError;
 use crate::engine::layer::{Digest, Layer, LayerError, file_header, padding};
 
+use super::packing::Packed;
 use super::store::{Shared, no_such_image};
 use super::{Image, ImageId, Images, Reference};
 
@@ -28,12 +29,14 @@ pub(super) struct Chosen {
     pub tags: Vec<Reference>,
     /// Annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Its layers, lowest first, where they are packed already.
+    pub packed: Option<Vec<Packed>>,
 }
 
 impl Chosen {
     /// Its manifest, as it is written.
-    pub(super) fn manifest(&self, layers: &[Layer]) -> String {
-        let mut manifest = manifest_of(&self.image, layers);
+    pub(super) fn manifest(&self, layers: &[Packed]) -> String {
+        let mut manifest = manifest_of(&self.image, layers.iter().map(Packed::descriptor));
         if let (Some(fields), false) = (manifest.as_object_mut(), self.annotations.is_empty()) {
             fields.insert("annotations".to_owned(), json!(self.annotations));
         }
@@ -105,7 +108,12 @@ impl Shared {
                 Some(known) => {
                     known.tags.extend(tag.filter(|tag| !known.tags.contains(tag)).into_iter().collect::<Vec<_>>())
                 }
-                None => chosen.push(Chosen { image, tags: tag.into_iter().collect(), annotations: BTreeMap::new() }),
+                None => chosen.push(Chosen {
+                    image,
+                    tags: tag.into_iter().collect(),
+                    annotations: BTreeMap::new(),
+                    packed: None,
+                }),
             };
         for name in names {
             let reference = Reference::parse(name).ok().filter(|reference| reference.digest().is_none());
@@ -146,12 +154,23 @@ impl Shared {
                 .iter()
                 .map(|chain| self.layers.get(chain).ok_or(LayerError::Missing { chain: *chain }))
                 .collect::<Result<_, _>>()?;
-            for layer in layers.iter().filter(|layer| written.insert(layer.diff_id.0)) {
-                out.put(&file_header(&blob_path(&layer.diff_id.0), layer.tar_size))?;
-                self.layers.write_layer(&layer.chain_id, &mut *out)?;
-                out.pad(layer.tar_size)?;
+            let plain: Vec<Packed>;
+            let packed = match &one.packed {
+                Some(packed) => packed,
+                None => {
+                    plain = layers.iter().map(Packed::plain).collect();
+                    &plain
+                }
+            };
+            for (layer, packed) in layers.iter().zip(packed).filter(|(_, packed)| written.insert(packed.digest)) {
+                out.put(&file_header(&blob_path(&packed.digest), packed.size))?;
+                match &packed.file {
+                    Some(file) => drop(io::copy(&mut &*file, &mut *out).map_err(gone)?),
+                    None => self.layers.write_layer(&layer.chain_id, &mut *out)?,
+                }
+                out.pad(packed.size)?;
             }
-            let manifest = one.manifest(&layers).into_bytes();
+            let manifest = one.manifest(packed).into_bytes();
             for blob in [&image.raw_config, &manifest] {
                 let digest = Digest::of(blob);
                 if written.insert(digest) {
@@ -185,7 +204,7 @@ impl Shared {
             listed.push(json!({
                 "Config": blob_path(&image.id.0),
                 "RepoTags": if tags.is_empty() { json!(null) } else { json!(tags.iter().map(Reference::familiar).collect::<Vec<_>>()) },
-                "Layers": layers.iter().map(|layer| blob_path(&layer.diff_id.0)).collect::<Vec<_>>(),
+                "Layers": packed.iter().map(|layer| blob_path(&layer.digest)).collect::<Vec<_>>(),
             }));
         }
         let index = json!({
@@ -205,18 +224,9 @@ impl Shared {
     }
 }
 
-/// The OCI manifest of an image whose layers are not compressed.
-pub(super) fn manifest_of(image: &Image, layers: &[Layer]) -> serde_json::Value {
-    let layers: Vec<serde_json::Value> = layers
-        .iter()
-        .map(|layer| {
-            json!({
-                "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                "digest": layer.diff_id.to_string(),
-                "size": layer.tar_size,
-            })
-        })
-        .collect();
+/// The OCI manifest of an image with layers of these descriptors.
+fn manifest_of(image: &Image, layers: impl Iterator<Item = serde_json::Value>) -> serde_json::Value {
+    let layers: Vec<serde_json::Value> = layers.collect();
     json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",

@@ -143,7 +143,7 @@ async fn an_image_carries_its_own_cache() {
         .await;
     assert_eq!(again.id, made.id, "an unchanged build gives the same image, its cache included");
     let reference = Reference::parse(&name).unwrap();
-    let mut push = first.images.push(PushRequest { reference, auth: None });
+    let mut push = first.images.push(PushRequest { reference, auth: None, form: Default::default() });
     while let Some(progress) = push.next().await {
         assert_eq!(progress.error, None);
     }
