@@ -257,6 +257,14 @@ async fn raw_json_is_a_solve_status_a_line() {
     yard.leaves_nothing_behind().await;
 }
 
+/// The blob of an archive, as JSON, that is so.
+fn blob_of(archive: &Path, is_so: impl Fn(&Value) -> bool) -> Value {
+    let bytes = fs::read(archive).unwrap();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let blobs = archive.entries().unwrap().filter_map(|entry| serde_json::from_reader(entry.unwrap()).ok());
+    blobs.into_iter().find(is_so).expect("a blob that is so")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_goes_where_it_is_asked() {
     let yard = yard().await;
@@ -301,6 +309,17 @@ async fn a_result_goes_where_it_is_asked() {
     let loaded = yard.cli(&["load", "-i", &path("docker.tar")]);
     assert_eq!(String::from_utf8_lossy(&loaded.stdout), "Loaded image: made:2\n");
 
+    for (compression, kind) in [("gzip", "tar+gzip"), ("zstd", "tar+zstd"), ("uncompressed", "tar")] {
+        let (file, name) = (format!("{compression}.tar"), format!("packed:{compression}"));
+        let output = format!("type=docker,compression={compression},dest={}", path(&file));
+        says(&yard, files.path(), &["-t", &name, "-o", &output]);
+        let manifest = blob_of(&home.path().join(&file), |blob| blob["layers"][0]["mediaType"].is_string());
+        let expected = format!("application/vnd.oci.image.layer.v1.{kind}");
+        assert_eq!(manifest["layers"][0]["mediaType"], expected.as_str(), "{compression}");
+        let loaded = yard.cli(&["load", "-i", &path(&file)]);
+        assert_eq!(String::from_utf8_lossy(&loaded.stdout), format!("Loaded image: {name}\n"));
+    }
+
     let piped = run(&yard, files.path(), &["-o", "-"]);
     assert!(piped.status.success() && tar::Archive::new(piped.stdout.as_slice()).entries().unwrap().count() >= 1);
     yard.leaves_nothing_behind().await;
@@ -319,7 +338,7 @@ async fn a_failed_build_leaves_the_destination_alone() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "nothing is there, not even the old ID");
     for (words, expected) in [
         (&["-o", "type=pigeon,dest=/tmp/x"][..], "output type \"pigeon\" is not supported"),
-        (&["-o", "type=oci,compression=zstd,dest=/tmp/x"], "output type oci: compression is not supported"),
+        (&["-o", "type=oci,compression=estargz,dest=/tmp/x"], "output type oci: compression=estargz (gzip, zstd and"),
         (&["-o", "/nowhere/at/all/x", "--iidfile", &iid], "--iidfile: no image comes of this --output"),
         (&["--squash"], "--squash is not supported"),
         (&["--annotation", "a=b"], "--annotation needs a manifest"),

@@ -152,8 +152,14 @@ impl Context {
         };
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(Text { name, text: String::from_utf8_lossy(&bytes).into_owned() })),
-            // The engine says it in the words that are known.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (name, others) = (path.display(), dockerfiles(folder));
+                let others = match others.as_slice() {
+                    [] => String::new(),
+                    others => format!("; -f names another one, like {}", others.join(", ")),
+                };
+                anyhow::bail!("failed to read dockerfile: open {name}: no such file or directory{others}")
+            }
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }
     }
@@ -268,6 +274,21 @@ impl Dockerfile {
     }
 }
 
+/// What of a folder looks like a Dockerfile, by name.
+fn dockerfiles(folder: &Path) -> Vec<String> {
+    let is_one = |name: &String| {
+        let lower = name.to_lowercase();
+        let is_named = ["dockerfile", "containerfile"].iter().any(|word| lower.contains(word));
+        is_named && !lower.ends_with(FILE_NAME) && folder.join(name).is_file()
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_one).collect();
+    names.sort();
+    names.truncate(3);
+    names
+}
+
 /// The rules of `<Dockerfile>.dockerignore`, else of `.dockerignore`.
 fn ignored(folder: &Path, dockerfile: &str) -> anyhow::Result<Ignored> {
     let own = format!("{dockerfile}.dockerignore");
@@ -377,6 +398,17 @@ mod tests {
         assert!(find("-", Some("-")).is_err());
         assert!(find(outside.to_str().unwrap(), None).unwrap_err().contains("not a folder"));
         assert!(find("/nowhere/at/all", None).unwrap_err().contains("/nowhere/at/all"));
+    }
+
+    #[test]
+    fn a_missing_dockerfile_is_told_with_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = || Context::find(folder.path().to_str().unwrap(), None).unwrap().text().unwrap_err().to_string();
+        assert!(text().ends_with("Dockerfile: no such file or directory"), "{}", text());
+        for name in ["web.Dockerfile", "Containerfile", "Dockerfile.dockerignore", "x"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert!(text().ends_with("; -f names another one, like Containerfile, web.Dockerfile"), "{}", text());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub enum ProgressMode {
     /// A live display; refused where there is no terminal
     Tty,
     /// Not at all
+    #[value(alias = "none")]
     Quiet,
     /// BuildKit's messages, one as JSON a line
     Rawjson,
@@ -41,7 +42,7 @@ pub struct Build {
     /// Label the image: KEY=VALUE
     #[arg(long)]
     pub label: Vec<String>,
-    /// Annotate the manifest of what goes into an archive (--output type=oci): KEY=VALUE
+    /// Annotate the manifest of what goes to a registry (--push) or into an archive (--output type=oci): KEY=VALUE
     #[arg(long)]
     pub annotation: Vec<String>,
     /// OS/ARCH of the image
@@ -109,6 +110,7 @@ pub struct Build {
         long,
         help_heading = "Telling",
         value_name = "METHOD",
+        alias = "print",
         default_value = "build",
         hide_default_value = true,
         conflicts_with = "check"
@@ -172,6 +174,28 @@ pub struct Build {
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub force_rm: Option<bool>,
 
+    /// Nothing to do: what is sent over a socket needs no compression
+    #[arg(long, hide = true)]
+    pub compress: bool,
+    /// Nothing to do: no notary is asked
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub disable_content_trust: Option<bool>,
+    /// Which builder: only the host's own
+    #[arg(long, hide = true)]
+    pub builder: Option<String>,
+    /// How steps are kept apart: only as ever
+    #[arg(long, hide = true)]
+    pub isolation: Option<String>,
+    /// Refused: steps ask for their rights themselves
+    #[arg(long, hide = true)]
+    pub security_opt: Vec<String>,
+    /// Refused: all there is to tell is told
+    #[arg(short = 'D', long, hide = true)]
+    pub debug: bool,
+    /// Refused: nobody asks a policy
+    #[arg(long, hide = true)]
+    pub policy: Vec<String>,
+
     /// A folder, the URL of a git repository, a tar or a Dockerfile, or - for a tar or a Dockerfile on standard input
     #[arg(value_name = "PATH|URL|-")]
     pub path: String,
@@ -195,6 +219,34 @@ impl Build {
         if self.rm == Some(false) {
             anyhow::bail!("--rm=false is not supported: a step's container never outlives its step");
         }
+        if let Some(builder) = self.builder.as_deref().filter(|name| !matches!(*name, "" | "default" | "boxyard")) {
+            anyhow::bail!(
+                "--builder {builder} is not supported: a host builds with its own engine; name the host with -H or --context"
+            );
+        }
+        if let Some(isolation) = self.isolation.as_deref().filter(|name| !matches!(*name, "" | "default")) {
+            anyhow::bail!(
+                "--isolation {isolation} is not supported: steps are kept apart by namespaces, which is the default"
+            );
+        }
+        if let Some(option) = self.security_opt.first() {
+            anyhow::bail!(
+                "--security-opt {option} is not supported: a step that needs all rights says RUN --security=insecure, and --allow security.insecure grants it"
+            );
+        }
+        if self.disable_content_trust == Some(false) {
+            anyhow::bail!(
+                "--disable-content-trust=false is not supported: no signatures are asked for; name images by digest"
+            );
+        }
+        if self.debug {
+            anyhow::bail!(
+                "--debug is not supported: --progress=plain tells all there is, --progress=rawjson all of it as data"
+            );
+        }
+        if let Some(policy) = self.policy.first() {
+            anyhow::bail!("--policy {policy} is not supported: no policy is asked; leave it out");
+        }
         let wants = |value: &Option<String>| value.as_deref().is_some_and(|value| !is_false(value));
         if wants(&self.sbom) {
             anyhow::bail!(
@@ -207,7 +259,7 @@ impl Build {
             );
         }
         if let Some(attest) = self.attest.iter().find(|attest| !attest.split(',').any(|it| it == "disabled=true")) {
-            anyhow::bail!("--attest {attest} is not supported: no attestation is made");
+            anyhow::bail!("--attest {attest} is not supported: no attestation is made; leave it out");
         }
         let rights = ["network.host", "security.insecure"];
         if let Some(right) = self.allow.iter().find(|right| !rights.contains(&right.as_str())) {
@@ -227,10 +279,13 @@ impl Build {
     /// # Errors
     /// The flag, and what it needs.
     pub fn refuse_without_place(&self, outputs: &Outputs) -> anyhow::Result<()> {
-        let has_archive =
-            outputs.asked.iter().any(|it| it.attrs.contains_key("stream") && it.kind != "local" && it.kind != "tar");
-        if !self.annotation.is_empty() && !has_archive {
-            anyhow::bail!("--annotation needs a manifest to stand in: --output type=oci,dest=FILE");
+        if !self.annotation.is_empty() && !outputs.has_manifest() {
+            anyhow::bail!("--annotation needs a manifest to stand in: --push, or --output type=oci,dest=FILE");
+        }
+        if self.tag.is_empty() && outputs.pushes_without_name() {
+            anyhow::bail!(
+                "tag is needed when pushing to registry: add --tag REGISTRY/NAME, or name=REGISTRY/NAME to --output"
+            );
         }
         if self.iidfile.is_some() && !outputs.has_image_id() {
             anyhow::bail!("--iidfile: no image comes of this --output; add --load, or leave it out");
@@ -298,10 +353,17 @@ mod tests {
             ("--platform linux/amd64,linux/arm64 .", "--platform linux/amd64,linux/arm64"),
             ("--rm=false .", "--rm=false"),
             ("--allow device .", "--allow device"),
+            ("--builder remote .", "--builder remote is not supported: a host builds with its own engine"),
+            ("--isolation hyperv .", "--isolation hyperv"),
+            ("--security-opt seccomp=unconfined .", "--security-opt seccomp=unconfined"),
+            ("--disable-content-trust=false .", "--disable-content-trust=false"),
+            ("-D .", "--debug"),
+            ("--policy x .", "--policy x"),
         ] {
             assert!(refused(line).unwrap_err().starts_with(name), "{line}");
         }
-        let fine = "--sbom=false --provenance=false --attest type=provenance,disabled=true --rm --force-rm .";
+        let fine = "--builder default --isolation default --compress --disable-content-trust --print build --progress=none \
+            --sbom=false --provenance=false --attest type=provenance,disabled=true --rm --force-rm .";
         assert_eq!(refused(fine), Ok(()));
     }
 }

@@ -92,6 +92,17 @@ impl Outputs {
         self.has_image() || self.asked.iter().any(|asked| matches!(asked.kind.as_str(), "docker" | "oci"))
     }
 
+    /// Whether a manifest comes of it, in an archive or a registry.
+    pub fn has_manifest(&self) -> bool {
+        let is_archive = |asked: &Asked| matches!(asked.kind.as_str(), "oci" | "docker");
+        self.asked.iter().any(|it| it.is_pushed() || (is_archive(it) && it.attrs.contains_key("stream")))
+    }
+
+    /// Whether something goes to a registry, and no output says under which name.
+    pub fn pushes_without_name(&self) -> bool {
+        self.asked.iter().any(|asked| asked.is_pushed() && !asked.attrs.contains_key("name"))
+    }
+
     fn add(&mut self, text: &str, is_terminal: bool) -> anyhow::Result<()> {
         let mut asked = Asked::read(text)?;
         let dest = asked.attrs.remove("dest");
@@ -126,6 +137,11 @@ impl Outputs {
 }
 
 impl Asked {
+    fn is_pushed(&self) -> bool {
+        let is_on = |value: &String| matches!(value.as_str(), "true" | "1");
+        self.kind == "image" && self.attrs.get("push").is_some_and(is_on)
+    }
+
     fn new<const N: usize>(kind: &str, attrs: [(&str, &str); N]) -> Self {
         let attrs = attrs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self { kind: kind.to_owned(), attrs: attrs.into() }

@@ -60,6 +60,12 @@ impl Internal {
         }
     }
 
+    /// Something that is no finding in the Dockerfile.
+    pub(super) fn warn(&self, short: String) {
+        let vertex = self.vertex.digest.clone();
+        self.teller.tell(BuildMessage::Warning(VertexWarning { vertex, level: 1, short, ..VertexWarning::default() }));
+    }
+
     /// When it began.
     pub(super) fn started(&self) -> Option<Timestamp> {
         self.vertex.started

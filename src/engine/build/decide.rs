@@ -52,6 +52,9 @@ impl Decided {
             }
             let (platforms, facts, graph) = decided?;
             let unused = args::unused(&read.parsed, &request.build_args);
+            if !unused.is_empty() {
+                reading.warn(format!("One or more build-args [{}] were not consumed", unused.join(" ")));
+            }
             Ok(Self { file: read.parsed.file, platforms, facts, graph, unused })
         });
         reading.end(decided)

@@ -60,6 +60,9 @@ async fn solve(
     let tags = request.tags.iter().map(|tag| Reference::parse(tag).map(Reference::or_latest));
     let tags = tags.collect::<Result<Vec<_>, _>>().map_err(EngineError::from)?;
     let outputs = request.outputs.iter().map(Output::parse).collect::<Result<Vec<_>, _>>()?;
+    if tags.is_empty() && outputs.iter().any(Output::pushes_without_name) {
+        return Err(EngineError::invalid("tag is needed when pushing to registry").into());
+    }
     let caches = Specs::read(&request)?;
     let context = received(&room, &mut request, told, &cancel).await?;
     let Decided { file, platforms, facts, graph, unused } =
