@@ -7,6 +7,11 @@
 
 mod support;
 
+#[path = "build_mounts/limits.rs"]
+mod limits;
+#[path = "build_mounts/userns.rs"]
+mod userns;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -145,7 +150,11 @@ fn put_into_caches(yard: &Yard, name: &str) {
 }
 
 fn start(yard: &Yard, context: &Path) -> Child {
-    let mut command = command(yard, context, &["--network=none"]);
+    start_with(yard, context, &["--network=none"])
+}
+
+fn start_with(yard: &Yard, context: &Path, flags: &[&str]) -> Child {
+    let mut command = command(yard, context, flags);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
