@@ -2,14 +2,17 @@
 //! nothing is left of the attempt, what was finished stays in the cache, and the next build gives the right image.
 //!
 //! The kill walk takes a build once to count its steps (`kill_walk/tracer.rs`), then again for each chosen step:
-//! `BOXYARD_KILL_WALK=all cargo test --test build_interrupted` takes all, else [`USUAL_STEPS`], spread evenly;
-//! `BOXYARD_KILL_WALK=17` one.
+//! `BOXYARD_KILL_WALK=all cargo test --test build_interrupted` takes all, `BOXYARD_KILL_WALK=every:10` each tenth, else
+//! [`USUAL_STEPS`], spread evenly; `BOXYARD_KILL_WALK=17` one.
 
 #![cfg(target_arch = "x86_64")] // the tracer knows that processor's registers
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod build_yard;
 mod support;
+
+#[path = "build_interrupted/verb.rs"]
+mod verb;
 
 #[allow(dead_code)] // no shim that runs is followed here
 #[path = "kill_walk/tracer.rs"]
@@ -50,7 +53,7 @@ fn borrowed<'a>(files: &'a [(&str, String)]) -> Vec<(&'a str, &'a str)> {
 }
 
 fn is_right(outcome: &Outcome, variant: &str) -> bool {
-    outcome.text.contains(&format!("\n{variant}\n{variant}\n")) && outcome.id.is_some()
+    is_right_text(&outcome.text, variant) && outcome.id.is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,12 +96,18 @@ impl SmallDisk {
 
     /// Takes all space but `left` bytes away, until the answer is dropped.
     fn with_only(&self, left: u64) -> Ballast {
-        let path = self.at.join("ballast");
-        let state = rustix::fs::statvfs(&self.at).unwrap();
+        Ballast::leaving(&self.at, left)
+    }
+}
+
+impl Ballast {
+    fn leaving(disk: &Path, left: u64) -> Self {
+        let path = disk.join("ballast");
+        let state = rustix::fs::statvfs(disk).unwrap();
         let free = state.f_bavail * state.f_frsize;
         let file = fs::File::create(&path).unwrap();
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, free.saturating_sub(left).max(1)).unwrap();
-        Ballast { path }
+        Self { path }
     }
 }
 
@@ -154,16 +163,23 @@ async fn an_engine_killed_at_any_step_of_a_build_leaves_nothing() {
     let mut yard = Yard::new();
     yard.image_of_programs("host:latest", &["sh", "cat", "mkdir", "echo"]).await;
     let count = killed_at(&mut yard, None).await;
-    let chosen: Vec<usize> = match std::env::var("BOXYARD_KILL_WALK") {
-        Ok(all) if all == "all" => (1..=count).collect(),
-        Ok(one) => one.parse().into_iter().collect(),
-        Err(_) => (0..USUAL_STEPS).map(|index| 1 + index * (count - 1) / (USUAL_STEPS - 1)).collect(),
-    };
-    for step in chosen {
+    for step in chosen(count) {
         eprintln!("build:{step} of {count}");
         killed_at(&mut yard, Some(step)).await;
     }
     yard.leaves_nothing_behind().await;
+}
+
+/// The steps to be killed at, of `count`.
+fn chosen(count: usize) -> Vec<usize> {
+    match std::env::var("BOXYARD_KILL_WALK") {
+        Ok(all) if all == "all" => (1..=count).collect(),
+        Ok(some) => match some.strip_prefix("every:").and_then(|every| every.parse().ok()) {
+            Some(every) => (1..=count).step_by(every).collect(),
+            None => some.parse().into_iter().collect(),
+        },
+        Err(_) => (0..USUAL_STEPS).map(|index| 1 + index * (count - 1) / (USUAL_STEPS - 1)).collect(),
+    }
 }
 
 /// One build with the engine killed before its step `at`, and all that must be so afterwards. Answers how many steps there
@@ -195,6 +211,73 @@ async fn killed_at(yard: &mut Yard, at: Option<usize>) -> usize {
     let layers = entries(&yard.root().join("layers"));
     assert_eq!(layers.len(), 1, "only the base's layer stays: {layers:?}");
     steps
+}
+
+/// A power loss in the fifth of a second in which a build's layers may not be on the disk yet: their mark holds the ID of the
+/// boot that wrote them, and what they hold is anybody's guess.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_power_loss_left_half_written_is_known_and_goes() {
+    let mut yard = Yard::new();
+    yard.image_of_programs("host:latest", &["sh", "cat", "mkdir", "echo"]).await;
+    let layers = yard.root().join("layers");
+    let base = entries(&layers);
+    let first = build(&yard, "power").await.expect("it is built");
+    yard.stop_engine();
+    let new: Vec<String> = entries(&layers).into_iter().filter(|path| !base.contains(path)).collect();
+    assert!(new.len() >= 4, "{new:?}");
+    let marks = |text: &str| new.iter().for_each(|layer| fs::write(Path::new(layer).join("unsynced"), text).unwrap());
+
+    // The engine alone was gone: all is there, and settled later.
+    marks(&fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap());
+    yard.start_engine();
+    let again = build(&yard, "power").await.expect("it is built again");
+    assert!(again.id == first.id && !again.text.contains("Running in"), "{}", again.text);
+    let is_settled = || new.iter().all(|layer| !Path::new(layer).join("unsynced").exists());
+    let until = Instant::now() + PATIENCE;
+    while !is_settled() {
+        assert!(Instant::now() < until, "the marks stay");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    // The power was gone: files are cut off, records as well, and a mark may have lost its text.
+    for text in ["00000000-0000-0000-0000-000000000000\n", ""] {
+        yard.stop_engine();
+        let new: Vec<String> = entries(&layers).into_iter().filter(|path| !base.contains(path)).collect();
+        for (at, layer) in new.iter().enumerate() {
+            let layer = Path::new(layer);
+            fs::write(layer.join("unsynced"), text).unwrap();
+            truncate_all(&layer.join("diff"));
+            if at % 2 == 0 {
+                fs::write(layer.join("layer.json"), "").unwrap();
+            }
+        }
+        yard.start_engine();
+        is_bare(&yard).await;
+        assert_eq!(entries(&layers), base, "what was cut off is gone, what was whole stays");
+        let docker = yard.docker();
+        docker.inspect_image("made").await.expect_err("its image is gone, too");
+        docker.inspect_image("host").await.expect("the base stays");
+        let again = build(&yard, "power").await.expect("it is built anew");
+        assert!(is_right_text(&again.text, "power"), "{}", again.text);
+        let once_more = build(&yard, "power").await.expect("and is in the cache");
+        assert!(once_more.id == again.id && !once_more.text.contains("Running in"), "{}", once_more.text);
+    }
+    yard.leaves_nothing_behind().await;
+}
+
+fn is_right_text(text: &str, variant: &str) -> bool {
+    text.contains(&format!("\n{variant}\n{variant}\n"))
+}
+
+/// Takes their content from all files below `folder`.
+fn truncate_all(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => truncate_all(&entry.path()),
+            kind if kind.is_file() => fs::write(entry.path(), "").unwrap(),
+            _ => {}
+        }
+    }
 }
 
 struct Built {
@@ -240,7 +323,10 @@ fn litter(yard: &Yard) -> Vec<String> {
         found.extend(entries(&here.join(folder)));
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    found.extend(mounts.lines().filter(|line| line.contains(&*here.to_string_lossy())).map(str::to_owned));
+    // A test may have put the state root on a disk of its own.
+    let disk = format!(" {} ", yard.root().display());
+    let is_ours = |line: &&str| line.contains(&*here.to_string_lossy()) && !line.contains(&disk);
+    found.extend(mounts.lines().filter(is_ours).map(str::to_owned));
     let parent = boxyard::engine::instance::Instance::new(&yard.root(), &yard.run_root()).cgroup_parent();
     let is_folder = |path: &String| Path::new(path).is_dir();
     found.extend(support::cgroups_named(&parent).iter().flat_map(|path| entries(Path::new(path))).filter(is_folder));
