@@ -464,3 +464,24 @@ async fn limits_hosts_and_proxies_reach_the_step() {
         .remove_if_empty("boxyard-build-mounts-test");
     yard.leaves_nothing_behind().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_of_a_base_mount_run_and_ask_for_leave_in_its_child() {
+    let yard = yard().await;
+    let base = "FROM base AS parts\nRUN echo part > /part\nFROM base\nONBUILD ARG who=nobody\nONBUILD ENV WHO=$who\n\
+        ONBUILD COPY --chown=3:4 given /got/\nONBUILD RUN --mount=type=cache,id=t,target=/c --mount=type=secret,id=s,env=S \
+            --mount=target=/src --network=none echo \"$WHO $S $(cat /src/given) $(echo $(ls /sys/class/net))\" && \
+            stat -c '%u:%g' /got/given\n\
+        ONBUILD RUN <<EOT\necho from a heredoc\nEOT\nONBUILD WORKDIR /in\nONBUILD USER 5\nRUN echo not yet\n";
+    build(&yard, base, &[], &["-t", "trigger"]).wrote_all(&["not yet"]);
+    let flags = ["--secret", "id=s,env=ITS_NAME", "--build-arg", "who=me", "-t", "child"];
+    let folder = context("FROM trigger\nRUN id -u; echo \"in $PWD\"\n", &[("given", "gift")]);
+    let child = command(&yard, folder.path(), &flags).env("ITS_NAME", "told").output().unwrap();
+    Built::of(&child).wrote_all(&["me told gift lo", "3:4", "from a heredoc", "5", "in /in"]);
+    // They are carried out once: the child's own children have none.
+    build(&yard, "FROM child\nRUN echo free\n", &[], &[]).wrote_all(&["free"]);
+    let image = yard.docker().inspect_image("child").await.unwrap();
+    assert_eq!(image.config.unwrap().on_build.unwrap_or_default(), Vec::<String>::new());
+    build(&yard, "FROM trigger\n", &[], &[]).fails("given");
+    yard.leaves_nothing_behind().await;
+}

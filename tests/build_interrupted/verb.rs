@@ -13,6 +13,9 @@ use crate::support::Yard;
 use crate::tracer::{Tracer, Victim};
 use crate::{Ballast, chosen, entries, is_bare};
 
+/// What no file of the engine's may ever hold.
+const SECRET: &str = "hush-7c1e90-nobody-may-find-this";
+
 /// What a build like this takes and gives.
 struct Works {
     folder: tempfile::TempDir,
@@ -27,7 +30,7 @@ impl Works {
         for path in ["context/data", "served"] {
             fs::create_dir_all(at(path)).unwrap();
         }
-        fs::write(at("secret"), "hush").unwrap();
+        fs::write(at("secret"), SECRET).unwrap();
         fs::write(at("context/data/a"), "a".repeat(20_000)).unwrap();
         fs::write(at("served/fetched"), "f".repeat(20_000)).unwrap();
         let has_git = publish(&folder.path().join("served/it.git"));
@@ -106,6 +109,21 @@ fn said(output: &Output) -> String {
     said.lines().filter(|line| !line.contains("RUN --mount")).map(|line| format!("{line}\n")).collect()
 }
 
+/// The file below `folder` that holds `needle`.
+fn holder_of(folder: &Path, needle: &[u8]) -> Option<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().find_map(|entry| {
+        let path = entry.path();
+        match entry.file_type().ok()? {
+            kind if kind.is_dir() => holder_of(&path, needle),
+            kind if kind.is_file() => {
+                let content = fs::read(&path).unwrap_or_default();
+                memchr::memmem::find(&content, needle).map(|_| path)
+            }
+            _ => None,
+        }
+    })
+}
+
 /// A repository as a plain file server has it; false where there is no git.
 fn publish(at: &Path) -> bool {
     let work = tempfile::tempdir().unwrap();
@@ -178,6 +196,9 @@ async fn killed_at(yard: &mut Yard, works: &Works, at: Option<usize>) -> usize {
         works.exported(&variant);
     }
     yard.kill_engine();
+    for room in [yard.root(), yard.run_root()] {
+        assert_eq!(holder_of(&room, SECRET.as_bytes()), None, "the secret is on the disk");
+    }
     yard.start_engine();
     is_bare(yard).await;
     works.goes_well(yard, &variant).await;
