@@ -85,7 +85,10 @@ impl Trace {
                 WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == self.leader => return self.steps,
                 WaitStatus::Stopped(_, signal) => Some(signal),
                 WaitStatus::PtraceSyscall(pid) => {
-                    self.step(pid);
+                    // What it still does of its own accord, like waiting for the disk, is no step of what is tried.
+                    if told {
+                        self.step(pid);
+                    }
                     None
                 }
                 WaitStatus::PtraceEvent(..) => None,
