@@ -94,7 +94,8 @@ async fn the_cache_can_be_left_out_in_some_stages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_without_records_is_a_cache_beyond_what_it_copied() {
     let yard = Yard::new().await;
-    let dockerfile = "FROM base\nCOPY a /new/folder/\nRUN cat /new/folder/a > /b\nENV C=1\nRUN echo $C > /d\n";
+    let dockerfile =
+        "FROM base\nWORKDIR /w\nCOPY a /new/folder/\nRUN cat /new/folder/a > /b\nENV C=1\nRUN echo $C > /d\n";
     let files = |a: &'static str| [("Dockerfile", dockerfile), ("a", a)];
     // Long ago, so that the folder that COPY makes has another time now.
     let long_ago = |request: &mut BuildRequest| {
@@ -108,12 +109,12 @@ async fn an_image_without_records_is_a_cache_beyond_what_it_copied() {
     let from_app = |request: &mut BuildRequest| request.cache_from = vec!["app".into()];
     let again = yard.build_with(&files("A"), from_app).await.succeeded();
     // Settings cost nothing and are made anew.
-    assert_eq!(again.done(), ["[2/5] COPY a /new/folder/", "[4/5] ENV C=1"], "{}", again.text);
+    assert_eq!(again.done(), ["[2/6] WORKDIR /w", "[3/6] COPY a /new/folder/", "[5/6] ENV C=1"], "{}", again.text);
     assert_eq!(layers(again.id.as_ref().unwrap()), layers(&past));
 
     yard.builds.prune(forget).await.unwrap();
     let other = yard.build_with(&files("B"), from_app).await.succeeded();
-    assert_eq!(other.done().len(), 4, "{}", other.text);
+    assert_eq!(other.done().len(), 5, "{}", other.text);
     assert_ne!(layers(other.id.as_ref().unwrap()), layers(&past));
 }
 

@@ -313,10 +313,15 @@ impl Tree {
                 FileType::RegularFile => {
                     let digest = self.digest(&path)?;
                     let identity = (entry.stat.st_dev, entry.stat.st_ino);
-                    let first = if entry.stat.st_nlink > 1 { linked.get(&identity) } else { None };
-                    let content = first.map(|first| format!("{digest}={}", first.display()));
-                    linked.entry(identity).or_insert(&entry.below);
-                    ("file", content.unwrap_or(digest))
+                    match linked.get(&identity) {
+                        Some(first) => ("file", format!("{digest}={}", first.display())),
+                        None => {
+                            if entry.stat.st_nlink > 1 {
+                                linked.insert(identity, &entry.below);
+                            }
+                            ("file", digest)
+                        }
+                    }
                 }
                 FileType::Directory => ("directory", "-".to_owned()),
                 FileType::Symlink => {

@@ -147,7 +147,7 @@ impl Imports {
 }
 
 impl Imports {
-    /// The layer that an image has for a COPY, if it differs from the one that was `made` in nothing but times.
+    /// The layer that an image has for a COPY or WORKDIR, if it differs from the one that was `made` in nothing but times.
     pub(in crate::engine::build) async fn same(
         &self,
         images: &Images,
@@ -237,7 +237,7 @@ impl Source {
 
     async fn same(&self, images: &Images, wanted: &Wanted<'_>, made: &Layer) -> Result<Option<Layer>, EngineError> {
         let Some((image, blobs)) = &self.image else { return Ok(None) };
-        let step = plain::past_copy(image, wanted.done, wanted.layers, wanted.position);
+        let step = plain::past_files(image, wanted.done, wanted.layers, wanted.position);
         let Some((chain, diff, at)) = step.and_then(|step| step.layer) else { return Ok(None) };
         let parent = wanted.layers.last().copied();
         let Some(layer) = self.layer(wanted, images, (chain, diff, parent), blobs.get(at)).await? else {

@@ -1,8 +1,8 @@
 //! An image without records as a cache: what its history says was done, in the same order, on the same layers.
 //!
 //! So the classic builder used `--cache-from`. The history tells commands, not the content of what was copied; so only steps
-//! that run a command are taken from it, and only where every layer below is the very same. A COPY is done, and where its
-//! layer turns out to be the image's but for the times of folders it made, the image's is taken in its place: else nothing
+//! that run a command are taken from it, and only where every layer below is the very same. A COPY or WORKDIR is done, and where
+//! its layer turns out to be the image's but for the times of folders it made, the image's is taken in its place: else nothing
 //! that stands on it could be.
 
 use super::super::stage::Position;
@@ -18,16 +18,16 @@ pub(super) struct PastStep {
     pub created: Option<String>,
 }
 
-/// What came of the COPY or ADD at `position` in an image, under the same conditions as with [`past_step`]. Whether it copied
+/// What came of the COPY, ADD or WORKDIR at `position` in an image, under the same conditions as with [`past_step`]. Whether it made
 /// the same is still to be seen.
-pub(super) fn past_copy(
+pub(super) fn past_files(
     image: &ImageConfig,
     done: &[HistoryEntry],
     layers: &[ChainId],
     position: &Position,
 ) -> Option<PastStep> {
     let step = after(image, done, layers)?;
-    (is_copy(&position.text) && is_copy(told(step))).then(|| outcome(image, step, layers))?
+    (is_files(&position.text) && is_files(told(step))).then(|| outcome(image, step, layers))?
 }
 
 /// What came of the step at `position` in an image, if that was built up to there by the same steps: `done` and `layers` are
@@ -79,7 +79,13 @@ fn chains(image: &ImageConfig) -> Vec<ChainId> {
 }
 
 fn is_copy(text: &str) -> bool {
-    text.split_whitespace().next().is_some_and(|word| matches!(word.to_ascii_uppercase().as_str(), "COPY" | "ADD"))
+    is_files(text) && !text.trim_start().to_ascii_uppercase().starts_with("WORKDIR")
+}
+
+fn is_files(text: &str) -> bool {
+    text.split_whitespace()
+        .next()
+        .is_some_and(|word| matches!(word.to_ascii_uppercase().as_str(), "COPY" | "ADD" | "WORKDIR"))
 }
 
 fn told(entry: &HistoryEntry) -> &str {
@@ -136,17 +142,17 @@ mod tests {
         assert_eq!(past_step(&image, &[entry("base", false), entry("ENV A=2", true)], &[base], &make), None);
         assert_eq!(past_step(&image, &done, &[base], &at("COPY a b", "COPY a b # buildkit")), None);
         assert_eq!(past_step(&image, &done, &[base], &at("RUN x", "RUN /bin/sh -c x # buildkit")), None);
-        assert_eq!(past_copy(&image, &done, &[base], &at("COPY a b", "COPY a b # buildkit")), None, "a command");
+        assert_eq!(past_files(&image, &done, &[base], &at("COPY a b", "COPY a b # buildkit")), None, "a command");
         let mut classic = image.clone();
         for (at, text) in [(1, " ENV A=1"), (2, " COPY file:0123 in /b "), (3, " ADD dir:4567 in /c ")] {
             classic.history[at].created_by = Some(format!("/bin/sh -c #(nop) {text}"));
         }
-        let found = past_copy(&classic, &done, &[base], &at("COPY a b", "COPY a b # buildkit")).unwrap();
+        let found = past_files(&classic, &done, &[base], &at("COPY a b", "COPY a b # buildkit")).unwrap();
         assert_eq!(found.layer, Some((made, diff("made"), 1)));
         let ours = [done[0].clone(), done[1].clone(), entry("COPY a b # buildkit", false)];
         let add = at("add x y", "ADD x y # buildkit");
-        assert!(past_copy(&classic, &ours, &[base, made], &add).is_some_and(|step| step.layer.is_none()));
-        assert_eq!(past_copy(&classic, &ours, &[base, base], &add), None, "it copied something else");
+        assert!(past_files(&classic, &ours, &[base, made], &add).is_some_and(|step| step.layer.is_none()));
+        assert_eq!(past_files(&classic, &ours, &[base, base], &add), None, "it copied something else");
         let further = [done[0].clone(), done[1].clone(), entry("RUN /bin/sh -c make # buildkit", false)];
         let last = past_step(&image, &further, &[base, made], &at("RUN true", "RUN /bin/sh -c true # buildkit"));
         assert_eq!(last.unwrap().layer, None);

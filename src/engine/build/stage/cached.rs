@@ -127,7 +127,7 @@ impl Work<'_> {
         }
     }
 
-    /// The layer that a cache has for the COPY of `key`, where that is the one just `made` but for its times: what stands on
+    /// The layer that a cache has for the COPY or WORKDIR of `key`, where that is the one just `made` but for its times: what stands on
     /// it there is then of use, too.
     pub(super) async fn as_elsewhere(&self, key: &Key, made: Option<Layer>) -> Option<Layer> {
         let made = made?;

@@ -49,6 +49,7 @@ impl Work<'_> {
                 place.commit(build, below)
             })
             .await?;
+        let layer = self.as_elsewhere(&key, layer).await;
         self.keep(key, layer)
     }
 }
