@@ -42,7 +42,8 @@ pub(super) fn explain_unknown(
     diagnostics: &mut [Diagnostic],
 ) {
     for found in diagnostics.iter_mut().filter(|it| it.code == "UnknownInstruction" && it.suggestion.is_none()) {
-        let Some(at) = instructions.iter().position(|it| it.lines.first == found.lines.first) else { continue };
+        // They stand in the order of the text.
+        let at = instructions.partition_point(|it| it.lines.first < found.lines.first);
         let above = at.checked_sub(1).and_then(|above| instructions.get(above));
         let Some(this) = instructions.get(at) else { continue };
         if this.text.starts_with("//") || this.text.starts_with("/*") {

@@ -91,7 +91,9 @@ const LISTS: &str = "/var/lib/apt/lists";
 const WITH_VALUE: [&str; 7] = ["-o", "--option", "-c", "--config-file", "-t", "--target-release", "--default-release"];
 
 pub(super) fn advise(linter: &mut Linter<'_>, scene: &Scene<'_>) {
-    for run in &scene.runs {
+    // What is behind the last RUN that needs the lists of an earlier one may remove them.
+    let needing = scene.runs.iter().rposition(needs_lists);
+    for (at, run) in scene.runs.iter().enumerate() {
         let calls: Vec<Call<'_>> = run.commands().filter_map(|(part, command)| Call::of(part, command)).collect();
         for call in &calls {
             name(linter, call);
@@ -101,7 +103,7 @@ pub(super) fn advise(linter: &mut Linter<'_>, scene: &Scene<'_>) {
         }
         update_alone(linter, run, &calls);
         if scene.is_shipped(run.stage) {
-            clean(linter, scene, run, &calls);
+            clean(linter, run, &calls, needing.is_none_or(|needing| at >= needing));
         }
     }
 }
@@ -180,7 +182,8 @@ fn update_alone(linter: &mut Linter<'_>, run: &Run<'_>, calls: &[Call<'_>]) {
 }
 
 /// The lists are in the layer of the RUN that fetches them; one that only installs adds none.
-fn clean(linter: &mut Linter<'_>, scene: &Scene<'_>, run: &Run<'_>, calls: &[Call<'_>]) {
+/// `is_last`: no later RUN has nothing but these.
+fn clean(linter: &mut Linter<'_>, run: &Run<'_>, calls: &[Call<'_>], is_last: bool) {
     let Some(install) = calls.iter().find(|call| call.verb.text == "install") else { return };
     if !calls.iter().any(|call| call.verb.text == "update") {
         return;
@@ -193,9 +196,8 @@ fn clean(linter: &mut Linter<'_>, scene: &Scene<'_>, run: &Run<'_>, calls: &[Cal
     if is_removed || is_cleaned || run.mounts(LISTS) {
         return;
     }
-    // Under sudo the RUN is not root's, and a later install may have nothing but these lists.
+    // Under sudo the RUN is not root's.
     let is_roots = calls.iter().all(|call| call.command.words.first().is_some_and(|word| word.text != "sudo"));
-    let is_last = !scene.runs.iter().skip_while(|other| !std::ptr::eq(*other, run)).skip(1).any(needs_lists);
     let suggestion = super::append(linter, run, &format!("rm -rf {LISTS}/*")).filter(|_| is_roots && is_last);
     linter.advise(&CLEAN, install.command.span, "apt's package lists stay in the layer", suggestion);
 }

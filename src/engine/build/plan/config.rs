@@ -6,7 +6,7 @@ use super::words::{expanded, expanded_pairs, go_duration, joined_pairs, process,
 use super::{BuildFacts, PlanError, StageState};
 use crate::dockerfile::expand::words;
 use crate::dockerfile::glob::clean;
-use crate::dockerfile::{ArgDeclaration, Body, Command, Healthcheck, Instruction};
+use crate::dockerfile::{ArgDeclaration, Body, Command, Healthcheck, Instruction, nearest};
 use crate::engine::build::ports;
 
 impl StageState {
@@ -71,7 +71,7 @@ impl StageState {
             Body::StopSignal(signal) => {
                 let signal = word(signal)?;
                 if !is_signal(&signal) {
-                    return Err(PlanError::new(format!("invalid signal: {signal}")));
+                    return Err(PlanError::new(format!("invalid signal: {signal}{}", near_signal(&signal))));
                 }
                 self.config.stop_signal = Some(signal.clone());
                 format!("STOPSIGNAL {signal}")
@@ -197,6 +197,14 @@ fn told_healthcheck(check: &docker::HealthConfig) -> String {
         time(check.start_interval),
         check.retries.unwrap_or_default(),
     )
+}
+
+/// The signal that was perhaps meant.
+fn near_signal(text: &str) -> String {
+    let names: Vec<&str> = nix::sys::signal::Signal::iterator().map(|signal| signal.as_str()).collect();
+    let name = if text.to_ascii_uppercase().starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
+    let near = nearest(&name, names).filter(|_| text.len() > 3 && text.parse::<u32>().is_err());
+    near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
 }
 
 /// A signal's number, or a name with or without SIG.

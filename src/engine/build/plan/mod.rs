@@ -320,7 +320,8 @@ mod tests {
     fn what_makes_no_sense_is_told() {
         let refused =
             |text: &str| plan_with(&mut BuildFacts::default(), &format!("FROM x\n{text}")).unwrap_err().message;
-        assert_eq!(refused("STOPSIGNAL NOPE"), "invalid signal: NOPE");
+        assert_eq!(refused("STOPSIGNAL NOPENOPE"), "invalid signal: NOPENOPE");
+        assert_eq!(refused("STOPSIGNAL SIGTREM"), "invalid signal: SIGTREM (did you mean SIGTERM?)");
         let ports = "a port is a number up to 65535, or two with - between them";
         assert_eq!(refused("EXPOSE http"), format!("invalid containerPort: http; {ports}"));
         assert_eq!(refused("EXPOSE 80 # web"), "invalid containerPort: #; a comment needs a line of its own");
