@@ -350,6 +350,23 @@ async fn a_failed_build_leaves_the_destination_alone() {
     yard.leaves_nothing_behind().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_goes_to_a_folder_beside_the_result_and_comes_back() {
+    let yard = yard().await;
+    let files = folder_with(&[("Dockerfile", "FROM base\nRUN cat /proc/uptime > /when\n")]);
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let (to, from) = (format!("type=local,dest={}", path("cache")), format!("type=local,src={}", path("cache")));
+    let told = says(&yard, files.path(), &["-o", &path("one"), "--cache-to", &to]);
+    assert!(!told.contains("warning"), "{told}");
+    assert!(yard.cli(&["builder", "prune", "--all", "--force"]).status.success());
+    let told = says(&yard, files.path(), &["-o", &path("two"), "--cache-from", &from]);
+    assert!(told.contains(" CACHED\n") && !told.contains("warning"), "{told}");
+    let when = |name: &str| fs::read_to_string(home.path().join(name).join("when")).unwrap();
+    assert_eq!(when("one"), when("two"));
+    yard.leaves_nothing_behind().await;
+}
+
 /// Runs the verb with this on its standard input.
 fn fed(yard: &Yard, words: &[&str], input: &[u8]) -> Output {
     let mut command = yard.command();

@@ -84,7 +84,7 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     folders::provide(&context, &flags.build_context, text.as_ref(), &mut call, &mut providers).await?;
     call.add("version", "2");
     let sinks = outputs.sinks.into_iter().map(|(name, sink)| (name, Box::new(sink) as Box<dyn Provide>));
-    providers.outputs = sinks.collect();
+    providers.outputs.extend(sinks);
     // Open until the build has ended.
     let session = session::open(docker, providers).await?;
     call.add("session", session.as_ref().map(|session| session.id()).unwrap_or_default());
