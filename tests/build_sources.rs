@@ -318,6 +318,13 @@ async fn contexts_come_from_urls_and_repositories() {
     let no_url = place.ask(None, "nonsense", "Dockerfile").await.unwrap_err();
     assert!(no_url.starts_with("unable to prepare context: \"nonsense\" is no URL"), "{no_url}");
 
+    let elsewhere = Folder::new(&[("My.Dockerfile", "FROM base\nCOPY f /\nRUN cat /f; exit 3\n")]);
+    let own = format!("{}/My.Dockerfile", elsewhere.path());
+    let url = format!("{}/context.tar", place.server.url);
+    let output = place.yard.cli(&["build", "--network", "none", "-f", &own, &url]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("from-afar") && said.contains(&format!("\n{own}:3\n")), "{said}");
+
     if let Some(repository) = Repository::new() {
         repository.commit("deep/Dockerfile", std::str::from_utf8(text).unwrap());
         repository.commit("deep/f", "from-afar");

@@ -429,6 +429,9 @@ async fn a_dockerfile_is_called_as_it_was_given() {
     };
     says(fed(&yard, &["build", "-f", "-", folder], text.as_bytes()), "Dockerfile");
     says(fed(&yard, &["build", "-"], text.as_bytes()), "Dockerfile");
+    let warned = fed(&yard, &["build", "--no-cache-filter=web", "--build-arg=GO=1", "-"], text.as_bytes());
+    let warned = String::from_utf8(warned.stderr).unwrap();
+    assert!(warned.contains("no stage is called web") && warned.contains("[GO] were not consumed"), "{warned}");
     says(yard.cli(&["build", "-f", outside, folder]), outside);
     let listed = ["builds", "builds show"].map(|verb| yard.cli(&verb.split(' ').collect::<Vec<_>>()).stdout).concat();
     let listed = String::from_utf8(listed).unwrap();

@@ -7,6 +7,7 @@ use bollard_stubs::models as docker;
 use futures_util::{Stream, StreamExt, stream};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::api::call::Call;
 use crate::api::problem::page_not_found;
@@ -25,8 +26,23 @@ enum Telling {
     Trace,
 }
 
+/// A Dockerfile larger than this is none.
+const MAX_DOCKERFILE: u64 = 16 << 20;
+
+/// Reads a Dockerfile that is the body.
+async fn dockerfile(body: impl AsyncRead + Unpin) -> Result<String, EngineError> {
+    let mut text = Vec::new();
+    let read = body.take(MAX_DOCKERFILE).read_to_end(&mut text).await;
+    read.map_err(|error| EngineError::invalid(format!("read the Dockerfile: {error}")))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 pub async fn build(mut call: Call) -> Result<Reply, EngineError> {
-    let archive = call.archive();
+    let mut archive = call.archive();
+    let text = match call.query().text("dockerfilefrom") {
+        Some("body") => Some(dockerfile(&mut archive).await?),
+        _ => None,
+    };
     let query = call.query();
     let context = match query.text("remote") {
         // BuildKit's clients say so, too, and have no session of ours.
@@ -36,7 +52,7 @@ pub async fn build(mut call: Call) -> Result<Reply, EngineError> {
         None => BuildContext::Tar(Box::new(archive)),
     };
     let auth = call.json_header("x-registry-config")?.unwrap_or_default();
-    let request = request(query, context, auth)?;
+    let request = BuildRequest { text, ..request(query, context, auth)? };
     let telling = match query.text("version") {
         None | Some("1") => Telling::Classic,
         Some("2") => Telling::Trace,

@@ -41,15 +41,15 @@ pub enum Context {
     Remote {
         /// The URL.
         url: String,
-        /// The Dockerfile's path in it.
-        dockerfile: String,
+        /// Its Dockerfile; on this machine only where it is named by an absolute path.
+        dockerfile: Dockerfile,
     },
 }
 
-/// Where the Dockerfile of a folder is.
+/// Where the Dockerfile is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Dockerfile {
-    /// In the folder, at this path.
+    /// In the folder, or what the URL stands for, at this path.
     Inside(String),
     /// Elsewhere on this machine.
     Outside {
@@ -121,10 +121,14 @@ impl Context {
             return Ok(Context::Input { dockerfile: named() });
         }
         if is_remote(path) {
-            if reads_dockerfile {
-                anyhow::bail!("-f - with {path}: the Dockerfile of a URL is a path in it");
-            }
-            return Ok(Context::Remote { url: path.to_owned(), dockerfile: named() });
+            let dockerfile = match file {
+                _ if reads_dockerfile => Dockerfile::Input,
+                Some(file) if file.is_absolute() => {
+                    Dockerfile::Outside { path: file.to_owned(), given: file.to_string_lossy().into_owned() }
+                }
+                _ => Dockerfile::Inside(named()),
+            };
+            return Ok(Context::Remote { url: path.to_owned(), dockerfile });
         }
         let folder = Path::new(path).canonicalize().with_context(|| format!("build context {path}"))?;
         if !folder.is_dir() {
@@ -140,7 +144,11 @@ impl Context {
     /// # Errors
     /// The disk's refusal.
     pub fn text(&self) -> anyhow::Result<Option<Text>> {
-        let Context::Folder { folder, dockerfile } = self else { return Ok(None) };
+        let (folder, dockerfile) = match self {
+            Context::Folder { folder, dockerfile } => (folder.as_path(), dockerfile),
+            Context::Remote { dockerfile: Dockerfile::Inside(_), .. } | Context::Input { .. } => return Ok(None),
+            Context::Remote { dockerfile, .. } => (Path::new("/"), dockerfile),
+        };
         let (name, path) = match dockerfile {
             Dockerfile::Inside(name) => (name.clone(), folder.join(name)),
             Dockerfile::Outside { path, given } => (given.clone(), path.clone()),
@@ -153,7 +161,8 @@ impl Context {
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(Text { name, text: String::from_utf8_lossy(&bytes).into_owned() })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let (name, others) = (path.display(), dockerfiles(folder));
+                let others = if matches!(self, Context::Folder { .. }) { dockerfiles(folder) } else { Vec::new() };
+                let name = path.display();
                 let others = match others.as_slice() {
                     [] => String::new(),
                     others => format!("; -f names another one, like {}", others.join(", ")),
@@ -180,6 +189,11 @@ impl Context {
         Ok(Some(Text { name: USUAL.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() }))
     }
 
+    /// Whether the Dockerfile is sent beside the URL of its files, which only Boxyard's engine understands.
+    pub fn needs_our_engine(&self) -> bool {
+        matches!(self, Context::Remote { dockerfile: Dockerfile::Input | Dockerfile::Outside { .. }, .. })
+    }
+
     /// What the ignore file leaves out, where there is one on this machine.
     ///
     /// # Errors
@@ -198,8 +212,14 @@ impl Context {
     /// What can't be read.
     pub async fn attach(&self, call: &mut BuildCall, text: Option<&Text>) -> anyhow::Result<()> {
         match self {
-            Context::Remote { url, dockerfile } => {
-                call.add("remote", url.as_str()).add("dockerfile", dockerfile.as_str());
+            Context::Remote { url, dockerfile: Dockerfile::Inside(path) } => {
+                call.add("remote", url.as_str()).add("dockerfile", path.as_str());
+            }
+            Context::Remote { url, .. } => {
+                let (name, text) = text.map(|text| (text.name.as_str(), text.text.clone())).unwrap_or_default();
+                let once = stream::iter([Ok(Frame::data(Bytes::from(text)))]);
+                call.context(BodyExt::boxed(StreamBody::new(once)));
+                call.add("remote", url.as_str()).add("dockerfilename", name).add("dockerfilefrom", "body");
             }
             Context::Input { dockerfile } => {
                 let (body, is_archive) = standard_input().await?;
@@ -394,7 +414,12 @@ mod tests {
         assert_eq!(find(path, Some(&given)), Ok(of_folder(Dockerfile::Outside { path: outside.clone(), given })));
         assert_eq!(find("-", Some("a/D")), Ok(Context::Input { dockerfile: "a/D".into() }));
         let url = "https://host/x.git#main:sub";
-        assert_eq!(find(url, None), Ok(Context::Remote { url: url.into(), dockerfile: "Dockerfile".into() }));
+        let of_url = |dockerfile| Ok(Context::Remote { url: url.into(), dockerfile });
+        assert_eq!(find(url, None), of_url(Dockerfile::Inside("Dockerfile".into())));
+        assert_eq!(find(url, Some("a/D")), of_url(Dockerfile::Inside("a/D".into())));
+        assert_eq!(find(url, Some("-")), of_url(Dockerfile::Input));
+        let given = outside.to_str().unwrap().to_owned();
+        assert_eq!(find(url, Some(&given)), of_url(Dockerfile::Outside { path: outside.clone(), given }));
         assert!(find("-", Some("-")).is_err());
         assert!(find(outside.to_str().unwrap(), None).unwrap_err().contains("not a folder"));
         assert!(find("/nowhere/at/all", None).unwrap_err().contains("/nowhere/at/all"));

@@ -71,6 +71,7 @@ fn is_elsewhere(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::context::Dockerfile;
     use super::*;
 
     #[test]
@@ -84,7 +85,8 @@ mod tests {
     async fn contexts_are_folders_unless_they_look_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
-        let context = Context::Remote { url: "https://h/x".into(), dockerfile: "Dockerfile".into() };
+        let context =
+            Context::Remote { url: "https://h/x".into(), dockerfile: Dockerfile::Inside("Dockerfile".into()) };
         let provided = async |named: &[String]| {
             let (mut call, mut providers) = (BuildCall::default(), Providers::default());
             provide(&context, named, None, &mut call, &mut providers).await.map_err(|error| error.to_string())?;

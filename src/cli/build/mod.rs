@@ -78,6 +78,12 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     call.credentials(all_credentials());
     // Only Boxyard's engine has sessions, and tells BuildKit's messages without one of BuildKit's.
     if docker.yard().await.is_err() {
+        if context.needs_our_engine() {
+            anyhow::bail!(
+                "-f {}: this host's builder takes no Dockerfile beside a URL; name one in it",
+                text_name(text.as_ref())
+            );
+        }
         context.attach(&mut call, text.as_ref()).await?;
         return classic::build(docker, flags, call).await;
     }
@@ -92,6 +98,10 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     // Nobody reads standard error: nobody misses the rest.
     let _ = display.finish();
     tell_end(flags, &display, text.as_ref(), ended?)
+}
+
+fn text_name(text: Option<&Text>) -> &str {
+    text.map(|text| text.name.as_str()).unwrap_or_default()
 }
 
 /// Shows the build's messages until it ends. Dropping the stream, as after Ctrl-C, cancels the build.

@@ -44,11 +44,14 @@ impl Decided {
         let called = request.dockerfile_name();
         let name = format!("[internal] load build definition from {called}");
         let reading = Internal::begin(told.teller, told.id, "definition", name);
-        let decided = definition(context, &request.dockerfile, &called, told.teller, &reading).and_then(|mut read| {
+        let decided = definition(context, request, &called, told.teller, &reading).and_then(|mut read| {
             let decided = decide(&mut read, request, images);
             reading.warnings(&read.parsed);
             if let (Err(failure), Some(_)) = (&decided, read.parsed.lint_violation()) {
                 told.teller.blame(read.parsed.warnings().next().map(|found| found.lines), failure);
+            }
+            for name in request.no_cache_filter.iter().filter(|name| !has_stage(&read.parsed.file, name)) {
+                reading.warn(format!("no stage is called {name}, so --no-cache-filter={name} changes nothing"));
             }
             let (platforms, facts, graph) = decided?;
             let unused = args::unused(&read.parsed, &request.build_args);
@@ -61,6 +64,13 @@ impl Decided {
     }
 }
 
+/// Whether a stage has the name or number.
+fn has_stage(file: &Dockerfile, name: &str) -> bool {
+    file.stages.iter().any(|stage| {
+        stage.name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name)) || stage.index.to_string() == *name
+    })
+}
+
 /// A Dockerfile without syntax errors.
 struct Definition {
     text: String,
@@ -71,12 +81,18 @@ struct Definition {
 /// Reads the Dockerfile and what is to be ignored.
 fn definition(
     context: &Context,
-    dockerfile: &str,
+    request: &BuildRequest,
     called: &str,
     teller: &Teller,
     reading: &Internal,
 ) -> Result<Definition, BuildFailure> {
-    let text = context.dockerfile(dockerfile, called)?;
+    let text = match &request.text {
+        Some(text) if text.trim_ascii().is_empty() => {
+            return Err(EngineError::invalid(format!("the Dockerfile ({called}) cannot be empty")).into());
+        }
+        Some(text) => text.clone(),
+        None => context.dockerfile(&request.dockerfile, called)?,
+    };
     reading.part(format!("transferring dockerfile: {}", size(text.len() as u64)), reading.started());
     teller.read(Source { file: called.to_owned(), text: text.clone() });
     let parsed = parse(&text);
@@ -85,7 +101,7 @@ fn definition(
         teller.blame(Some(error.lines), &failure);
         return Err(failure);
     }
-    let ignore = context.apply_ignore_rules(dockerfile)?;
+    let ignore = context.apply_ignore_rules(&request.dockerfile)?;
     Ok(Definition { text, parsed, ignore })
 }
 

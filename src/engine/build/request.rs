@@ -37,6 +37,8 @@ pub struct BuildRequest {
     pub dockerfile: String,
     /// What its caller calls the Dockerfile, where that is not its path in the context (`dockerfilename`, Boxyard's own).
     pub called: Option<String>,
+    /// The Dockerfile itself, where the context is not to be asked for it (`dockerfilefrom=body`, Boxyard's own).
+    pub text: Option<String>,
     /// Names for the result (`t`), each `name[:tag]`.
     pub tags: Vec<String>,
     /// The stage to build (`target`), by name or number; the last where `None`.
@@ -105,6 +107,7 @@ impl BuildRequest {
             context,
             dockerfile: USUAL.to_owned(),
             called: None,
+            text: None,
             tags: Vec::new(),
             target: None,
             build_args: BTreeMap::new(),
