@@ -314,7 +314,7 @@ impl Tree {
                     let digest = self.digest(&path)?;
                     let identity = (entry.stat.st_dev, entry.stat.st_ino);
                     match linked.get(&identity) {
-                        Some(first) => ("file", format!("{digest}={}", first.display())),
+                        Some(first) => ("file", format!("{digest}={}", certain(first))),
                         None => {
                             if entry.stat.st_nlink > 1 {
                                 linked.insert(identity, &entry.below);
@@ -324,15 +324,13 @@ impl Tree {
                     }
                 }
                 FileType::Directory => ("directory", "-".to_owned()),
-                FileType::Symlink => {
-                    ("link", entry.link.as_ref().map_or_else(String::new, |to| to.display().to_string()))
-                }
+                FileType::Symlink => ("link", entry.link.as_ref().map_or_else(String::new, |to| certain(to))),
                 _ => ("special", entry.stat.st_rdev.to_string()),
             };
             let mode = if kind == "link" { 0o777 } else { entry.mode() };
-            let shown = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
+            let shown = if path.as_os_str().is_empty() { ".".to_owned() } else { certain(&path) };
             // What the top is called does not matter where only its content is copied, but telling it does no harm.
-            into.insert(shown.into_owned(), format!("{kind} {mode:o} {owner} {content}"));
+            into.insert(shown, format!("{kind} {mode:o} {owner} {content}"));
         }
         Ok(())
     }
@@ -395,6 +393,14 @@ impl Tree {
 fn target_of(folder: &OwnedFd, name: &Path) -> Result<PathBuf, Errno> {
     let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
     Ok(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+}
+
+/// A path as text that no other path has: one that is no text has its bytes escaped, and a slash at its end as no other.
+fn certain(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => text.to_owned(),
+        None => format!("{}/", path.as_os_str().as_bytes().escape_ascii()),
+    }
 }
 
 /// A source as a path inside of its tree: `..` leads no further up than its root.
@@ -486,6 +492,30 @@ mod tests {
         let found = tree.find(source, &IgnoreRules::default()).unwrap()?;
         let all = found.iter().flat_map(|it| it.entries.iter().map(|entry| it.path.join(&entry.below)));
         Some(all.map(|path| path.display().to_string().trim_end_matches('/').to_owned()).collect())
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+        for name in [&b"x\xff"[..], b"x\xfe", b"x\\xff"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink(OsStr::from_bytes(b"x\xff"), at(b"l")).unwrap();
+        let facts = || {
+            let tree = Tree::new(File::open(folder.path()).unwrap().into(), ());
+            let mut facts = BTreeMap::new();
+            for found in tree.find("", &IgnoreRules::default()).unwrap().unwrap() {
+                tree.facts(&found, Owners::Ignored, &mut facts).unwrap();
+            }
+            facts
+        };
+        let before = facts();
+        let names: Vec<&str> = before.keys().map(String::as_str).collect();
+        assert_eq!(names, [".", "l", "x\\xfe/", "x\\xff", "x\\xff/"]);
+        std::fs::remove_file(at(b"l")).unwrap();
+        std::os::unix::fs::symlink(OsStr::from_bytes(b"x\xfe"), at(b"l")).unwrap();
+        assert_ne!(facts()["l"], before["l"]);
     }
 
     #[test]
