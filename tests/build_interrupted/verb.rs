@@ -2,7 +2,7 @@
 //! kind, an exported folder, a cache that travels.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::support::Yard;
 use crate::tracer::{Tracer, Victim};
-use crate::{Ballast, chosen, entries, is_bare};
+use crate::{Ballast, USUAL_STEPS, chosen, entries, is_bare};
 
 /// What no file of the engine's may ever hold.
 const SECRET: &str = "hush-7c1e90-nobody-may-find-this";
@@ -44,6 +44,10 @@ impl Works {
 
     /// Builds `variant`, and takes image, files and cache.
     fn build(&self, yard: &Yard, variant: &str) -> Output {
+        self.command(yard, variant).output().unwrap()
+    }
+
+    fn command(&self, yard: &Yard, variant: &str) -> Command {
         let repository =
             if self.has_git { format!("ADD {}/it.git#main /repository\n", self.url) } else { String::new() };
         let dockerfile = format!(
@@ -65,7 +69,8 @@ impl Works {
         command.args(["--output", "type=image,name=made", "--output"]);
         command.arg(format!("type=local,dest={}", self.at("out").display())).arg("--cache-to");
         command.arg(format!("type=local,dest={},mode=max", self.at("cache").display()));
-        command.arg(self.at("context")).stdin(Stdio::null()).output().unwrap()
+        command.arg(self.at("context")).stdin(Stdio::null());
+        command
     }
 
     /// What was exported is whole, or not there.
@@ -203,6 +208,35 @@ async fn killed_at(yard: &mut Yard, works: &Works, at: Option<usize>) -> usize {
     is_bare(yard).await;
     works.goes_well(yard, &variant).await;
     steps
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_interrupted_while_it_brings_in_and_takes_out_leaves_nothing() {
+    let yard = Yard::new();
+    yard.image_of_programs("host:latest", &["sh", "cat", "mkdir", "echo"]).await;
+    let works = Works::new(&yard);
+    let lines = said(&works.build(&yard, "whole")).lines().count();
+    works.goes_well(&yard, "whole").await;
+    for cut in 0..USUAL_STEPS {
+        let variant = format!("cut{cut}");
+        let mut command = works.command(&yard, &variant);
+        let mut build = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut progress = BufReader::new(build.stderr.take().unwrap());
+        for _ in 0..=cut * lines / USUAL_STEPS {
+            progress.read_line(&mut String::new()).unwrap();
+        }
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(build.id()).unwrap());
+        // It may have ended by itself meanwhile.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+        let mut rest = String::new();
+        progress.read_to_string(&mut rest).unwrap();
+        let status = build.wait().unwrap();
+        assert!(status.success() || status.code() == Some(130), "{status}: {rest}");
+        works.exported(&variant);
+        is_bare(&yard).await;
+        works.goes_well(&yard, &variant).await;
+    }
+    yard.leaves_nothing_behind().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
