@@ -167,7 +167,9 @@ fn builds(model: &mut Model) {
     let build = |id: &str, tag: &str, millis, outcome, steps: Vec<Step>| Build {
         id: id.to_owned(),
         tag: tag.to_owned(),
+        dockerfile: "Dockerfile".to_owned(),
         context: "./api".to_owned(),
+        image: String::new(),
         started: noon(),
         millis,
         steps,

@@ -227,7 +227,8 @@ async fn ask(client: &Docker, key: &DetailKey) -> Result<DetailData, Error> {
         }
         Subject::Volume(name) => Ok(DetailData::Volume(client.inspect_volume(name).await?)),
         Subject::Network(id) => Ok(DetailData::Network(client.inspect_network(id, None).await?)),
-        Subject::Nothing | Subject::Project(_) | Subject::Build(_) => {
+        Subject::Build(id) => Ok(DetailData::BuildLog(client.build_log(id).await?)),
+        Subject::Nothing | Subject::Project(_) => {
             Err(Error::UnsupportedHost { host: String::new(), reason: "there is nothing to read".to_owned() })
         }
     }

@@ -30,7 +30,11 @@ pub struct Build {
     pub id: String,
     /// What it is to be called, e.g. `api:dev`.
     pub tag: String,
+    /// Its Dockerfile, as who built it called it.
+    pub dockerfile: String,
     pub context: String,
+    /// The image it made; empty where it made none.
+    pub image: String,
     pub started: Timestamp,
     pub millis: u64,
     pub steps: Vec<Step>,
@@ -58,13 +62,20 @@ impl Build {
                 BuildState::Cancelled => Outcome::Cancelled,
             },
             id: entry.id,
+            dockerfile: entry.dockerfile,
             context: entry.context,
+            image: entry.image.unwrap_or_default(),
         }
     }
 
     /// Steps whose result is there.
     pub fn finished(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.state, StepState::Done | StepState::Cached)).count()
+    }
+
+    /// Changes with each step that ends, and with the build's own end.
+    pub fn version(&self) -> u64 {
+        2 * self.finished() as u64 + u64::from(self.outcome != Outcome::Running)
     }
 
     /// Steps that came from the cache.

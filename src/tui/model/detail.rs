@@ -29,6 +29,7 @@ pub enum Tab {
     Overview,
     Layers,
     Steps,
+    Log,
 }
 
 impl Tab {
@@ -44,6 +45,7 @@ impl Tab {
             Tab::Overview => "Overview",
             Tab::Layers => "Layers",
             Tab::Steps => "Steps",
+            Tab::Log => "Log",
         }
     }
 }
@@ -57,7 +59,7 @@ impl Subject {
             Subject::Container(_) => &[Tab::Logs, Tab::Stats, Tab::Inspect, Tab::Env, Tab::Top, Tab::Shell],
             Subject::Image(_) => &[Tab::Layers, Tab::Inspect],
             Subject::Volume(_) | Subject::Network(_) => &[Tab::Overview, Tab::Inspect],
-            Subject::Build(_) => &[Tab::Steps],
+            Subject::Build(_) => &[Tab::Steps, Tab::Log],
         }
     }
 
@@ -87,9 +89,14 @@ pub struct DetailKey {
 pub enum DetailData {
     Container(Box<docker::ContainerInspectResponse>),
     Top(docker::ContainerTopResponse),
-    Image { inspect: Box<docker::ImageInspect>, history: Vec<docker::ImageHistoryResponseItem> },
+    Image {
+        inspect: Box<docker::ImageInspect>,
+        history: Vec<docker::ImageHistoryResponseItem>,
+    },
     Volume(docker::Volume),
     Network(docker::NetworkInspect),
+    /// What a build said.
+    BuildLog(Vec<u8>),
 }
 
 /// A piece of a document's line.

@@ -1,7 +1,8 @@
 //! Documents of the detail view: an engine's answer as lines of pieces with meaning.
 
+use super::super::ansi;
 use super::super::model::Model;
-use super::super::model::build::StepState;
+use super::super::model::build::{Outcome, StepState};
 use super::super::model::container::image_name;
 use super::super::model::detail::{DetailData, DetailKey, Doc, Piece, Subject, Tab};
 use super::super::text;
@@ -21,14 +22,20 @@ pub fn document(model: &Model, key: &DetailKey, data: &DetailData) -> Doc {
         (_, DetailData::Image { inspect, .. }) => json(inspect),
         (_, DetailData::Volume(volume)) => json(volume),
         (_, DetailData::Network(network)) => json(network),
+        (_, DetailData::BuildLog(log)) => build_log(log),
     }
 }
 
 /// A document that needs no answer: what the model itself knows of the subject.
-pub fn local(model: &Model, subject: &Subject) -> Option<Doc> {
+pub fn local(model: &Model, subject: &Subject, tab: Tab) -> Option<Doc> {
     match subject {
         Subject::Project(name) => Some(project(model, name)),
-        Subject::Build(id) => model.builds.get(id).map(build),
+        Subject::Build(_) if tab == Tab::Log && !model.knows_builds => {
+            let mut doc = Doc::default();
+            doc.line(vec![piece(Role::Dim, "This host keeps no logs of builds: the workbench (B) has its last one.")]);
+            Some(doc)
+        }
+        Subject::Build(id) if tab == Tab::Steps => model.builds.get(id).map(build),
         _ => None,
     }
 }
@@ -315,10 +322,23 @@ fn project(model: &Model, name: &str) -> Doc {
 
 fn build(build: &super::super::model::build::Build) -> Doc {
     let mut doc = Doc::default();
-    fact(&mut doc, "Image", &build.tag);
+    let (role, state) = match &build.outcome {
+        Outcome::Running => (Role::Busy, "running"),
+        Outcome::Succeeded => (Role::Ok, "succeeded"),
+        Outcome::Failed(_) => (Role::Bad, "failed"),
+        Outcome::Cancelled => (Role::Warn, "cancelled"),
+    };
+    fact(&mut doc, "Name", if build.tag == build.dockerfile { "" } else { &build.tag });
+    fact(&mut doc, "Dockerfile", &build.dockerfile);
     fact(&mut doc, "Context", &build.context);
+    fact(&mut doc, "Image", text::short_id(&build.image));
+    doc.line(vec![piece(Role::Dim, format!("{:<12}", "State")), piece(role, state)]);
     fact(&mut doc, "Took", text::elapsed(build.millis));
     fact(&mut doc, "Steps", format!("{} of {}, {} cached", build.finished(), build.steps.len(), build.cached()));
+    if let Outcome::Failed(why) = &build.outcome {
+        heading(&mut doc, "Error");
+        why.lines().for_each(|line| doc.line(vec![piece(Role::Bad, text::clean(line))]));
+    }
     heading(&mut doc, "Steps");
     for step in &build.steps {
         let (role, word) = match step.state {
@@ -327,7 +347,7 @@ fn build(build: &super::super::model::build::Build) -> Doc {
             StepState::Cached => (Role::Info, "cached"),
             StepState::Done => (Role::Ok, "done"),
             StepState::Failed => (Role::Bad, "failed"),
-            StepState::Cancelled => (Role::Warn, "cancelled"),
+            StepState::Cancelled => (Role::Faint, "not done"),
         };
         let took = if step.millis > 0 { text::elapsed(step.millis) } else { String::new() };
         doc.line(vec![
@@ -338,6 +358,19 @@ fn build(build: &super::super::model::build::Build) -> Doc {
         if let Some(why) = &step.why {
             doc.line(vec![piece(Role::Warn, format!("{:19}{}", "", text::clean(why)))]);
         }
+    }
+    doc
+}
+
+/// What a build said, as its steps wrote it.
+fn build_log(log: &[u8]) -> Doc {
+    let mut doc = Doc::default();
+    if log.is_empty() {
+        doc.line(vec![piece(Role::Dim, "It has said nothing yet.")]);
+        return doc;
+    }
+    for line in log.strip_suffix(b"\n").unwrap_or(log).split(|byte| *byte == b'\n') {
+        doc.line(vec![piece(Role::Text, ansi::plain(line))]);
     }
     doc
 }

@@ -11,7 +11,7 @@ use super::actions::containers_begin as begin;
 use super::effect::{Effect, Refresh, Wants};
 use super::event::{Event, Link};
 use super::job::{Failure, Job, Report, WorkId};
-use super::model::build::Outcome;
+use super::model::build::{Build, Outcome};
 use super::model::detail::{DetailKey, Subject, Tab};
 use super::model::log::LogWant;
 use super::model::overlay::Overlay;
@@ -91,7 +91,9 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
     if model.doc.key.as_ref().is_some_and(|key| key.subject != before) {
         model.doc.search = None;
     }
-    if let (Some(tab), Some(doc)) = (model.tab(), docs::local(model, &before)) {
+    if let Some(tab) = model.tab()
+        && let Some(doc) = docs::local(model, &before, tab)
+    {
         model.doc.show(DetailKey { subject: before, tab, version: 0 }, Ok(doc));
     }
     let mut effects = shell::settle(model);
@@ -106,14 +108,15 @@ pub fn wants(model: &Model) -> Wants {
     }
     let subject = model.subject();
     let detail = model.tab().and_then(|tab| {
-        let is_document = matches!(tab, Tab::Inspect | Tab::Env | Tab::Top | Tab::Layers | Tab::Overview);
-        let is_remote = !matches!(subject, Subject::Nothing | Subject::Project(_) | Subject::Build(_));
+        let is_document = matches!(tab, Tab::Inspect | Tab::Env | Tab::Top | Tab::Layers | Tab::Overview | Tab::Log);
+        let version = match &subject {
+            Subject::Nothing | Subject::Project(_) => None,
+            // Builds that our engine does not tell of have their logs in the workbench.
+            Subject::Build(id) => model.builds.get(id).filter(|_| model.knows_builds).map(Build::version),
+            _ => Some(model.version),
+        };
         let is_shown = !model.layout.detail.is_empty();
-        (is_document && is_remote && is_shown).then(|| DetailKey {
-            subject: subject.clone(),
-            tab,
-            version: model.version,
-        })
+        version.filter(|_| is_document && is_shown).map(|version| DetailKey { subject: subject.clone(), tab, version })
     });
     let builds = model.knows_builds && model.builds.items().iter().any(|build| build.outcome == Outcome::Running);
     Wants { stats: model.measured(), logs: log_want(model), detail, builds }

@@ -7,6 +7,7 @@ use crate::tui::event::{Event, Listing, Part, Progress};
 use crate::tui::fixture::{containers, empty, feed, noon, press, shop};
 use crate::tui::glyphs::UNICODE;
 use crate::tui::job::{Failure, Job, PruneKind, Report, Target};
+use crate::tui::model::detail::DetailData;
 use crate::tui::model::log::{LogBatch, LogEnd, LogLine};
 use crate::tui::model::overlay::Overlay;
 use crate::tui::model::{Focus, Pane, Redraw, Zoom};
@@ -313,4 +314,38 @@ fn leaving_asks_while_something_is_under_way() {
     press(&mut model, "U a l p i n e enter esc");
     assert!(!press(&mut model, "q").contains(&Effect::Quit));
     assert!(press(&mut model, "y").contains(&Effect::Quit));
+}
+
+#[test]
+fn a_past_build_tells_why_it_failed_and_what_it_said() {
+    let entry = |state: &str| {
+        serde_json::from_value(serde_json::json!({
+            "Id": "4bfc839adaac", "Tags": ["api:dev"], "Dockerfile": "docker/Dockerfile", "State": state,
+            "Started": noon(), "Ended": noon(), "Error": "exit code: 2",
+            "Steps": [{"Name": "[1/2] FROM base", "State": "done"}, {"Name": "[2/2] RUN make", "State": "failed"}],
+        }))
+        .unwrap()
+    };
+    let mut model = shop(120, 36);
+    feed(&mut model, Event::Listed(Listing::Builds(vec![entry("running")])));
+    press(&mut model, "5");
+    let running = wants(&model);
+    assert_eq!(running.detail, None, "the steps are known");
+    feed(&mut model, Event::Listed(Listing::Builds(vec![entry("failed")])));
+    settle(&mut model);
+    let told = model.doc.doc.as_ref().unwrap().as_ref().unwrap().plain();
+    for line in
+        ["Name        api:dev\n", "Dockerfile  docker/Dockerfile\n", "State       failed\n", "Error\nexit code: 2\n"]
+    {
+        assert!(told.contains(line), "{told}");
+    }
+
+    press(&mut model, "]");
+    let key = wants(&model).detail.expect("the log is asked for");
+    assert_eq!(key.subject, Subject::Build("4bfc839adaac".into()));
+    let said = DetailData::BuildLog(b"Step 1/2\n\x1b[91mmake: *** failed\x1b[0m\n".to_vec());
+    feed(&mut model, Event::Detail(key, Ok(Box::new(said))));
+    settle(&mut model);
+    let told = model.doc.doc.as_ref().unwrap().as_ref().unwrap().plain();
+    assert_eq!(told, "Step 1/2\nmake: *** failed\n");
 }

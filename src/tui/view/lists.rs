@@ -368,7 +368,7 @@ fn build_row(paint: &mut Paint<'_>, rect: Rect, build: &Build) {
         Outcome::Running => format!("{done}/{total} steps"),
         Outcome::Failed(_) => "failed".to_owned(),
         Outcome::Cancelled => "cancelled".to_owned(),
-        Outcome::Succeeded => format!("{}/{total} cached", build.cached()),
+        Outcome::Succeeded => format!("{}% cached", (build.cached() * 100).checked_div(total).unwrap_or(0)),
     };
     let tail = format!("{} {}", right(&text::elapsed(build.millis), 7, ""), left(&tail, 11, glyphs.ellipsis));
     let stop = paint.put_right(x, y, end, &tail, Role::Dim);

@@ -152,7 +152,9 @@ fn build_row(build: &Build, context: String, now: jiff::Timestamp) -> row::Build
     row::Build {
         id: format!("build-{}", build.number),
         tag: build.tag.clone(),
+        dockerfile: String::new(),
         context,
+        image: String::new(),
         started: build.started,
         millis: millis(build.took(now)),
         steps: steps.collect(),
