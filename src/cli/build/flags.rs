@@ -219,6 +219,23 @@ impl Build {
         if self.rm == Some(false) {
             anyhow::bail!("--rm=false is not supported: a step's container never outlives its step");
         }
+        self.refuse_other_builders()?;
+        self.refuse_attestations()?;
+        let rights = ["network.host", "security.insecure"];
+        if let Some(right) = self.allow.iter().find(|right| !rights.contains(&right.as_str())) {
+            anyhow::bail!("--allow {right} is not supported: {} can be allowed", rights.join(" and "));
+        }
+        if let [first, _, ..] = self.platform.as_slice() {
+            anyhow::bail!(
+                "--platform {}: one platform at a time; build each with a --platform of its own, like --platform {first}",
+                self.platform.join(",")
+            );
+        }
+        Ok(())
+    }
+
+    /// What docker's other builders have: this is the one, and its steps are kept apart in one way.
+    fn refuse_other_builders(&self) -> anyhow::Result<()> {
         if let Some(builder) = self.builder.as_deref().filter(|name| !matches!(*name, "" | "default" | "boxyard")) {
             anyhow::bail!(
                 "--builder {builder} is not supported: a host builds with its own engine; name the host with -H or --context"
@@ -247,6 +264,10 @@ impl Build {
         if let Some(policy) = self.policy.first() {
             anyhow::bail!("--policy {policy} is not supported: no policy is asked; leave it out");
         }
+        Ok(())
+    }
+
+    fn refuse_attestations(&self) -> anyhow::Result<()> {
         let wants = |value: &Option<String>| value.as_deref().is_some_and(|value| !is_false(value));
         if wants(&self.sbom) {
             anyhow::bail!(
@@ -260,16 +281,6 @@ impl Build {
         }
         if let Some(attest) = self.attest.iter().find(|attest| !attest.split(',').any(|it| it == "disabled=true")) {
             anyhow::bail!("--attest {attest} is not supported: no attestation is made; leave it out");
-        }
-        let rights = ["network.host", "security.insecure"];
-        if let Some(right) = self.allow.iter().find(|right| !rights.contains(&right.as_str())) {
-            anyhow::bail!("--allow {right} is not supported: {} can be allowed", rights.join(" and "));
-        }
-        if let [first, _, ..] = self.platform.as_slice() {
-            anyhow::bail!(
-                "--platform {}: one platform at a time; build each with a --platform of its own, like --platform {first}",
-                self.platform.join(",")
-            );
         }
         Ok(())
     }

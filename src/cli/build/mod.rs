@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod report;
 mod session;
+mod sink;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -72,7 +73,7 @@ pub async fn build(docker: &Docker, flags: &Build) -> anyhow::Result<ExitCode> {
     flags.refuse_without_place(&outputs)?;
     // One of an earlier build must not be taken for this one's.
     for old in [&flags.iidfile, &flags.metadata_file].into_iter().flatten() {
-        output::clear(old);
+        sink::clear(old);
     }
     let mut call = ask::ask(flags, &outputs)?;
     call.credentials(all_credentials());
@@ -161,10 +162,10 @@ fn tell_end(flags: &Build, display: &Display, text: Option<&Text>, ended: Ended)
             }
             let image = result.get(CONFIG_DIGEST).and_then(Value::as_str);
             if let (Some(file), Some(image)) = (&flags.iidfile, image) {
-                output::write_whole(file, image.as_bytes())?;
+                sink::write_whole(file, image.as_bytes())?;
             }
             if let Some(file) = &flags.metadata_file {
-                output::write_whole(file, serde_json::to_string_pretty(&result)?.as_bytes())?;
+                sink::write_whole(file, serde_json::to_string_pretty(&result)?.as_bytes())?;
             }
             if let (true, Some(image)) = (flags.quiet, image) {
                 println!("{image}");
