@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::cache::{Entry, EntryKind, Shelf};
+use super::cache::{Entry, EntryKind, Shelf, folder_of, short_id};
 use crate::engine::layer::Digest;
 use crate::engine::store::{StateRoot, read_record, write_record, write_volatile_record};
 
@@ -111,7 +111,7 @@ impl Shelf for Downloads {
         let one = |folder: fs::DirEntry| {
             let record: Record = read_record(&folder.path().join(RECORD)).ok()??;
             Some(Entry {
-                id: folder.file_name().into_string().ok()?,
+                id: short_id(&folder.file_name().into_string().ok()?),
                 kind: EntryKind::Download,
                 description: format!("http url {}", record.url),
                 parents: Vec::new(),
@@ -128,11 +128,8 @@ impl Shelf for Downloads {
     }
 
     fn discard(&self, id: &str) -> Result<u64, String> {
-        // Only names that are of ours.
-        if Digest::from_hex(id).is_err() {
-            return Ok(0);
-        }
-        let place = self.folder.join(id);
+        let Some(name) = folder_of(&self.folder, id) else { return Ok(0) };
+        let place = self.folder.join(name);
         let bytes = fs::metadata(place.join(BODY)).map_or(0, |it| it.len());
         let discarded = self.root.discard(&place).and_then(|trash| trash.empty());
         discarded.map(|()| bytes).map_err(|error| format!("remove a kept download: {error}"))
@@ -187,7 +184,7 @@ mod tests {
         assert_eq!(entries[0].description, "http url https://host/x");
         assert!(downloads.find("https://host/x").is_none(), "other rights, another thing");
 
-        fs::write(downloads.folder.join(&entries[0].id).join(BODY), "cut").unwrap();
+        fs::write(downloads.place("https://me:secret@host/x").join(BODY), "cut").unwrap();
         assert_eq!(read(), None);
         assert_eq!(Shelf::discard(&downloads, &entries[0].id), Ok(3));
         assert_eq!(Shelf::discard(&downloads, "../layers"), Ok(0));

@@ -7,7 +7,7 @@ use bollard_stubs::models as docker;
 use jiff::Timestamp;
 
 use super::Room;
-use super::cache::{Disk, Entry, EntryKind, Record, Rule, Shelf, select};
+use super::cache::{Disk, Entry, EntryKind, Record, Rule, Shelf, select, short_id};
 use crate::engine::EngineError;
 use crate::engine::filters::Filters;
 use crate::engine::image::{ImageId, ListImages};
@@ -16,8 +16,6 @@ use crate::engine::layer::{ChainId, Digest};
 /// Filters of `builder prune`, as in BuildKit.
 const FILTERS: [&str; 10] =
     ["until", "unused-for", "id", "parents", "type", "description", "inuse", "shared", "private", "parent"];
-/// How long the name of a record is.
-const ID_LENGTH: usize = 25;
 
 /// What of the cache is to go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,7 +131,7 @@ impl Room {
         let in_images = self.layers_of_images()?;
         let records = self.cache.list();
         let makers: HashMap<ChainId, String> =
-            records.iter().filter_map(|record| Some((record.layer?, short_id(&record.key)))).collect();
+            records.iter().filter_map(|record| Some((record.layer?, short_id(&record.key.hex())))).collect();
         let mut items: Vec<Item> = records.iter().map(|record| self.item(record, &in_images, &makers)).collect();
         for shelf in &self.shelves {
             items.extend(
@@ -146,7 +144,7 @@ impl Room {
     fn item(&self, record: &Record, in_images: &HashSet<ChainId>, makers: &HashMap<ChainId, String>) -> Item {
         let layers = self.parts.images.layers();
         let entry = Entry {
-            id: short_id(&record.key),
+            id: short_id(&record.key.hex()),
             kind: EntryKind::Regular,
             description: match record.about.text.is_empty() {
                 true => record.identity.clone(),
@@ -176,10 +174,6 @@ impl Room {
             .map_err(|errno| EngineError::system(format!("ask for the free space of {}: {errno}", path.display())))?;
         Ok(Disk { total: found.f_blocks * found.f_frsize, free: found.f_bavail * found.f_frsize })
     }
-}
-
-fn short_id(key: &Digest) -> String {
-    key.hex().chars().take(ID_LENGTH).collect()
 }
 
 fn row(entry: Entry) -> docker::BuildCache {

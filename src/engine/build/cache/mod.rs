@@ -23,7 +23,7 @@ pub(super) use self::budget::{Disk, Rule, select};
 pub(super) use self::explain::Missed;
 pub(super) use self::key::Key;
 pub(super) use self::record::{About, BaseImage, Record};
-pub(super) use self::shelf::{Entry, EntryKind, Shelf};
+pub(super) use self::shelf::{Entry, EntryKind, Shelf, folder_of, short_id};
 use crate::engine::image::{ImageId, ImageUser, ImageUsers};
 use crate::engine::layer::{ChainId, Digest};
 use crate::engine::store::{self, RecordError, StateRoot};

@@ -3,8 +3,12 @@
 //! The cache's records are such rows, and so is each cache mount of `RUN --mount=type=cache`. Who keeps another kind of them
 //! is a [`Shelf`]; budget, prune and usage then treat all rows alike.
 
+use std::path::Path;
+
 use bollard_stubs::models::BuildCacheTypeEnum;
 use jiff::Timestamp;
+
+use crate::engine::layer::Digest;
 
 /// What an entry is, in BuildKit's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,21 @@ impl EntryKind {
             EntryKind::Context => BuildCacheTypeEnum::SOURCE_LOCAL,
         }
     }
+}
+
+/// How long the name of a row is, where it is the beginning of a digest.
+pub(in crate::engine::build) const ID_LENGTH: usize = 25;
+
+/// What rows are called whose keeper names folders by digests.
+pub(in crate::engine::build) fn short_id(name: &str) -> String {
+    name.chars().take(ID_LENGTH).collect()
+}
+
+/// The folder in `room` that [`short_id`] has called `id`.
+pub(in crate::engine::build) fn folder_of(room: &Path, id: &str) -> Option<String> {
+    let is_ours = |name: &str| Digest::from_hex(name).is_ok() && name.starts_with(id);
+    let mut names = std::fs::read_dir(room).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    if id.len() < ID_LENGTH { None } else { names.find(|name| is_ours(name)) }
 }
 
 /// One row.

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::changes::{Changes, changes, check, place};
 use self::record::{Entry, Record};
-use super::cache::{Entry as ShelfEntry, EntryKind, Shelf};
+use super::cache::{Entry as ShelfEntry, EntryKind, Shelf, folder_of, short_id};
 use crate::buildkit::listing::{Head, Kind, Listed, Wants, read_all};
 use crate::engine::layer::{Digest, Hasher, go_on, share_tree};
 use crate::engine::store::StateRoot;
@@ -243,14 +243,15 @@ impl Shelf for KeptContexts {
                 in_use: known.is_some_and(|record| record.try_write().is_err()),
                 shared: false,
                 storage: String::new(),
-                id: name,
+                id: short_id(&name),
             }
         };
         self.list().into_iter().map(one).collect()
     }
 
     fn discard(&self, id: &str) -> Result<u64, String> {
-        KeptContexts::discard(self, id).map_err(|error| error.to_string())
+        let Some(name) = folder_of(&self.folder, id) else { return Ok(0) };
+        KeptContexts::discard(self, &name).map_err(|error| error.to_string())
     }
 }
 
