@@ -24,7 +24,7 @@ pub(super) fn misplaced_stage(file: &Dockerfile, name: &str, before: usize) -> O
         1 => "the stage above is 0".to_owned(),
         count => format!("the stages above are 0 to {}", count - 1),
     };
-    if name.chars().all(|c| c.is_ascii_digit()) && name.len() < 4 {
+    if (1..4).contains(&name.len()) && name.chars().all(|c| c.is_ascii_digit()) {
         return Some(format!("invalid stage index {name}: {above}"));
     }
     let lower = name.to_lowercase();
@@ -41,6 +41,10 @@ pub(super) fn misplaced_stage(file: &Dockerfile, name: &str, before: usize) -> O
 /// The stage above `before` that was perhaps meant by the name of an image that can't be had.
 pub(super) fn near_stage(file: &Dockerfile, name: &str, before: usize) -> Option<String> {
     let is_plain = !name.is_empty() && !name.contains(['/', ':', '@', '.']);
+    let below = file.stages.iter().skip(before + 1).find(|stage| stage.name.as_deref() == Some(name));
+    if let Some(below) = below {
+        return Some(format!("; the stage {name} begins on line {}, below", below.lines.first));
+    }
     let names = file.stages.iter().take(before).filter_map(|stage| stage.name.as_deref());
     let near = nearest(name, names.filter(|_| is_plain))?;
     Some(format!("; no stage is called {name} (did you mean {near}?)"))
@@ -126,6 +130,7 @@ mod tests {
         );
         assert_eq!(near_stage(&file, "example/bulider", 1), None);
         assert_eq!(near_stage(&file, "tset", 1), None);
+        assert_eq!(near_stage(&file, "last", 1).as_deref(), Some("; the stage last begins on line 4, below"));
     }
 
     #[test]

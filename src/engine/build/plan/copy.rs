@@ -80,8 +80,11 @@ impl StageState {
         }
         let is_folder = destination.ends_with('/') || destination == "." || destination.ends_with("/.");
         if words.len() + inline.len() > 1 && !is_folder {
+            let is_flag = |word: &String| word.starts_with("--");
+            let has_flag = words.iter().any(is_flag) || is_flag(&destination);
+            let why = if has_flag { "; flags stand in front of the sources" } else { "" };
             return Err(PlanError::new(format!(
-                "When using {keyword} with more than one source file, the destination must be a directory and end with a /"
+                "When using {keyword} with more than one source file, the destination must be a directory and end with a /{why}"
             )));
         }
         let joined = match destination.starts_with('/') {
@@ -104,7 +107,8 @@ impl StageState {
             instruction.flags.iter().filter(|flag| flag.name == "exclude").filter_map(|flag| flag.value.as_deref());
         Ok(CopyStep {
             is_add,
-            from: flag("from")?,
+            // `--from=` copies from the context, as BuildKit has it.
+            from: flag("from")?.filter(|from| !from.is_empty()),
             sources,
             words,
             inline,

@@ -297,6 +297,8 @@ mod tests {
             error.message,
             "When using COPY with more than one source file, the destination must be a directory and end with a /"
         );
+        let error = plan_with(&mut BuildFacts::default(), "FROM x\nCOPY a b/ --chown=1").unwrap_err();
+        assert!(error.message.ends_with("; flags stand in front of the sources"), "{}", error.message);
     }
 
     #[test]
