@@ -10,6 +10,9 @@ use super::super::theme::Role;
 use crate::client::models as docker;
 use serde_json::Value;
 
+/// A reason is not folded more narrowly than this, as before the first layout.
+const NARROWEST: usize = 20;
+
 /// The document for an answer.
 pub fn document(model: &Model, key: &DetailKey, data: &DetailData) -> Doc {
     match (key.tab, data) {
@@ -35,7 +38,7 @@ pub fn local(model: &Model, subject: &Subject, tab: Tab) -> Option<Doc> {
             doc.line(vec![piece(Role::Dim, "This host keeps no logs of builds: the workbench (B) has its last one.")]);
             Some(doc)
         }
-        Subject::Build(id) if tab == Tab::Steps => model.builds.get(id).map(build),
+        Subject::Build(id) if tab == Tab::Steps => model.builds.get(id).map(|it| build(it, model.doc.width)),
         _ => None,
     }
 }
@@ -320,7 +323,8 @@ fn project(model: &Model, name: &str) -> Doc {
     doc
 }
 
-fn build(build: &super::super::model::build::Build) -> Doc {
+/// `columns` is how wide a reason of a failure may be, of which nothing is to be cut off.
+fn build(build: &super::super::model::build::Build, columns: usize) -> Doc {
     let mut doc = Doc::default();
     let (role, state) = match &build.outcome {
         Outcome::Running => (Role::Busy, "running"),
@@ -337,7 +341,8 @@ fn build(build: &super::super::model::build::Build) -> Doc {
     fact(&mut doc, "Steps", format!("{} of {}, {} cached", build.finished(), build.steps.len(), build.cached()));
     if let Outcome::Failed(why) = &build.outcome {
         heading(&mut doc, "Error");
-        why.lines().for_each(|line| doc.line(vec![piece(Role::Bad, text::clean(line))]));
+        let lines = why.lines().flat_map(|line| text::wrap(&text::clean(line), columns.max(NARROWEST)));
+        lines.for_each(|line| doc.line(vec![piece(Role::Bad, line)]));
     }
     heading(&mut doc, "Steps");
     for step in &build.steps {
