@@ -10,6 +10,8 @@ use super::super::theme::Role;
 use crate::client::models as docker;
 use serde_json::Value;
 
+/// Columns left free at both sides of a document.
+const MARGINS: usize = 2;
 /// A reason is not folded more narrowly than this, as before the first layout.
 const NARROWEST: usize = 20;
 
@@ -38,7 +40,9 @@ pub fn local(model: &Model, subject: &Subject, tab: Tab) -> Option<Doc> {
             doc.line(vec![piece(Role::Dim, "This host keeps no logs of builds: the workbench (B) has its last one.")]);
             Some(doc)
         }
-        Subject::Build(id) if tab == Tab::Steps => model.builds.get(id).map(|it| build(it, model.doc.width)),
+        Subject::Build(id) if tab == Tab::Steps => {
+            model.builds.get(id).map(|it| build(it, model.doc.width.saturating_sub(MARGINS)))
+        }
         _ => None,
     }
 }
