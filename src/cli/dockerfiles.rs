@@ -38,14 +38,15 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
         let path = if folder == Path::new(".") { PathBuf::from(entry.file_name()) } else { entry.path() };
         match entry.file_type() {
             Ok(kind) if kind.is_file() && is_dockerfile(&name) => files.push(path),
-            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => {
-                if !name.starts_with('.') && !OTHERS.contains(&name.as_str()) {
-                    walk(&path, depth + 1, files);
-                }
-            }
+            Ok(kind) if kind.is_dir() && depth < MAX_DEPTH && is_walked(&name) => walk(&path, depth + 1, files),
             _ => {}
         }
     }
+}
+
+/// Whether a folder may hold Dockerfiles of this project.
+fn is_walked(name: &str) -> bool {
+    !name.starts_with('.') && !OTHERS.contains(&name)
 }
 
 /// Whether a file is a Dockerfile by its name; templates of one are none.
