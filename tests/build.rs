@@ -211,6 +211,27 @@ async fn files_arrive_as_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_files_go_into_a_folder_that_is_there_but_not_to_one_name() {
+    let yard = Yard::new().await;
+    let copy =
+        |destination: &str| format!("FROM base\nWORKDIR /app\nCOPY a *.txt {destination}\nRUN cat /app/a /app/b.txt\n");
+    for destination in ["/app", "../app", "."] {
+        let files = [("Dockerfile", &*copy(destination)), ("a", "one"), ("b.txt", "two")];
+        // Its last step fails where they are not there.
+        yard.build(&files).await.succeeded();
+    }
+    for destination in ["/new", "/bin/sh"] {
+        let files = [("Dockerfile", &*copy(destination)), ("a", "one"), ("b.txt", "two")];
+        let expected =
+            "When using COPY with more than one source file, the destination must be a directory and end with a /";
+        assert_eq!(yard.build(&files).await.failed().message, format!("COPY failed: {expected}"));
+    }
+    let folders =
+        [("Dockerfile", "FROM base\nCOPY x y /new\nRUN cat /new/f /new/g\n"), ("x/f", "three"), ("y/g", "four")];
+    assert!(yard.build(&folders).await.succeeded().log.contains("threefour"), "folders' contents become one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_stream_ends_the_build_and_leaves_nothing() {
     let yard = Yard::new().await;
     let text = "FROM base\nRUN echo $$ is up; sleep 1000\n";

@@ -38,6 +38,8 @@ pub(super) struct Destination<'a> {
     pub upper: Option<&'a Path>,
     /// The folders that were made only because something goes into them.
     pub made: RefCell<Vec<PathBuf>>,
+    /// Whether more than one file goes there, so that it has to be a folder.
+    pub is_for_several: bool,
     /// Ends it between two files, and in the middle of a large one.
     pub cancel: CancellationToken,
 }
@@ -57,6 +59,12 @@ pub(super) enum CopyError {
         /// Which.
         path: PathBuf,
     },
+    /// Several files would have the same name.
+    #[error("{} is no directory, and several files go there", path.display())]
+    Several {
+        /// Which.
+        path: PathBuf,
+    },
     /// The kernel or the disk refused.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -72,7 +80,16 @@ impl<'a> Destination<'a> {
     /// `path` below `root`, for files that keep their owners and permissions.
     pub(super) fn new(root: BorrowedFd<'a>, path: &'a str) -> Self {
         let cancel = CancellationToken::new();
-        Self { root, path, owner: None, mode: None, upper: None, made: RefCell::default(), cancel }
+        Self {
+            root,
+            path,
+            owner: None,
+            mode: None,
+            upper: None,
+            made: RefCell::default(),
+            is_for_several: false,
+            cancel,
+        }
     }
 }
 
@@ -121,7 +138,12 @@ impl Destination<'_> {
     pub(super) fn file_path(&self, name: &OsStr) -> Result<PathBuf, CopyError> {
         let path = self.resolved()?;
         let is_folder = self.path.ends_with('/') || self.stat(&path)?.is_some_and(|stat| is_folder(&stat));
-        Ok(if is_folder { path.join(name) } else { path })
+        match is_folder {
+            true => Ok(path.join(name)),
+            // One would overwrite the other.
+            false if self.is_for_several => Err(CopyError::Several { path }),
+            false => Ok(path),
+        }
     }
 
     /// The destination with the links of its path followed, inside of the root; those that lead nowhere, too: what they

@@ -79,13 +79,9 @@ impl StageState {
             inline.push((heredoc.name.clone(), self.inline_file(heredoc)?));
         }
         let is_folder = destination.ends_with('/') || destination == "." || destination.ends_with("/.");
-        if words.len() + inline.len() > 1 && !is_folder {
-            let is_flag = |word: &String| word.starts_with("--");
-            let has_flag = words.iter().any(is_flag) || is_flag(&destination);
-            let why = if has_flag { "; flags stand in front of the sources" } else { "" };
-            return Err(PlanError::new(format!(
-                "When using {keyword} with more than one source file, the destination must be a directory and end with a /{why}"
-            )));
+        let is_flag = |word: &String| word.starts_with("--");
+        if words.len() + inline.len() > 1 && !is_folder && (words.iter().any(is_flag) || is_flag(&destination)) {
+            return Err(PlanError::new(format!("{}; flags stand in front of the sources", needs_folder(keyword))));
         }
         let joined = match destination.starts_with('/') {
             true => destination.clone(),
@@ -132,6 +128,11 @@ impl StageState {
             expand_heredoc(&heredoc.data(), &self.variables()).map_err(|error| process(&heredoc.name, &error))?;
         Ok(text)
     }
+}
+
+/// Docker's words for several files that can't all have the name of the destination.
+pub(in crate::engine::build) fn needs_folder(keyword: &str) -> String {
+    format!("When using {keyword} with more than one source file, the destination must be a directory and end with a /")
 }
 
 impl CopyStep {

@@ -17,7 +17,7 @@ use bollard_stubs::models as docker;
 
 use crate::dockerfile::{Body, Command, Instruction};
 
-pub(super) use self::copy::{CopyStep, Source};
+pub(super) use self::copy::{CopyStep, Source, needs_folder};
 pub(super) use self::facts::{BuildFacts, EPOCH};
 pub(super) use self::mounts::{Asked, CacheMount, FileOwner, Mounted, RunMount};
 pub(super) use self::run::{RunNetwork, RunStep, SCRIPTS};
@@ -292,11 +292,7 @@ mod tests {
         assert_eq!(destination("COPY a b"), "/w/b");
         assert_eq!(destination("COPY a b ./c/"), "/w/c/");
         assert_eq!(destination("COPY a /"), "/");
-        let error = plan_with(&mut BuildFacts::default(), "FROM x\nCOPY a b c").unwrap_err();
-        assert_eq!(
-            error.message,
-            "When using COPY with more than one source file, the destination must be a directory and end with a /"
-        );
+        assert_eq!(destination("COPY a b c"), "/w/c");
         let error = plan_with(&mut BuildFacts::default(), "FROM x\nCOPY a b/ --chown=1").unwrap_err();
         assert!(error.message.ends_with("; flags stand in front of the sources"), "{}", error.message);
     }

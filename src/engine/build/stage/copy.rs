@@ -42,13 +42,6 @@ impl Work<'_> {
             let (tree, step) = (Arc::clone(&tree), step.clone());
             spawn(move || find(&tree, &step, items, &exclude, owners)).await.map_err(&failed)?
         };
-        if bundle.count() + step.inline.len() > 1 && !step.destination.ends_with('/') {
-            return Err(EngineError::invalid(format!(
-                "When using {} with more than one source file, the destination must be a directory and end with a /",
-                step.keyword()
-            ))
-            .into());
-        }
         let link_owner = self.owner_of_link(step).await.map_err(&failed)?;
         let key = self.copy_key(step, created_by, &bundle, link_owner);
         let key = self.dated(key);
@@ -195,7 +188,7 @@ impl Work<'_> {
 }
 
 impl CopyStep {
-    fn keyword(&self) -> &'static str {
+    pub(super) fn keyword(&self) -> &'static str {
         if self.is_add { "ADD" } else { "COPY" }
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::build::copy::{CopyError, Destination};
 use crate::engine::build::fetch::Download;
 use crate::engine::build::meant;
 use crate::engine::build::owner::Owner;
-use crate::engine::build::plan::CopyStep;
+use crate::engine::build::plan::{CopyStep, needs_folder};
 use crate::engine::build::source::{Checkout, GitUrl, without_password};
 use crate::engine::build::tree::{Match, Owners, Tree};
 use crate::engine::layer::{ApplyOptions, Digest, Watched, apply_tar, inflater};
@@ -145,10 +145,14 @@ pub(super) struct Orders<'a> {
 /// Writes all that a COPY or ADD brings; answers the folders that were made only to hold it.
 pub(super) fn write(orders: &Orders<'_>, bundle: Bundle) -> Result<Vec<PathBuf>, EngineError> {
     let step = orders.step;
-    let copy = |error: CopyError| EngineError::invalid(error.to_string());
+    let copy = |error: CopyError| match error {
+        CopyError::Several { .. } => EngineError::invalid(needs_folder(step.keyword())),
+        error => EngineError::invalid(error.to_string()),
+    };
     let disk = |error: std::io::Error| EngineError::system(error.to_string());
     let mut to = Destination::new(orders.root, &step.destination);
     (to.owner, to.mode, to.upper, to.cancel) = (orders.owner, orders.mode.clone(), orders.upper, orders.cancel.clone());
+    to.is_for_several = bundle.count() + step.inline.len() > 1;
     let given = step.chown.as_ref().and(orders.owner);
     for item in bundle.items {
         match item {
