@@ -1,7 +1,5 @@
 //! The layers: one step a row, with its state in a mark and a word, its time and what it adds.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -22,6 +20,8 @@ const STATE_COLUMNS: usize = 15;
 const SIZE_COLUMNS: usize = 9;
 /// Columns of a reason that are worth being shown.
 const LEAST_REASON: usize = 16;
+/// With fewer columns than these, sizes leave too little of the instructions.
+const FOR_SIZES: usize = 50;
 /// Cells of a progress bar.
 const BAR: usize = 5;
 
@@ -37,10 +37,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, places: &Places, bench: &Workbench, lo
     let shown = bench.shown_step();
     let height = usize::from(area.height);
     let first = bench.first_step(height);
-    let has_sizes = area.width >= 50 && steps.iter().any(|step| step.size.is_some_and(|size| size > 0));
+    let columns = Columns::of(steps, usize::from(area.width));
     for (place, step) in steps.iter().enumerate().skip(first).take(height) {
         let row = Rect { y: area.y + u16::try_from(place - first).unwrap_or(0), height: 1, ..area };
-        let mut line = step_line(step, bench.now, usize::from(area.width), has_sizes, look);
+        let mut line = step_line(step, bench.now, &columns, look);
         if shown == Some(place) {
             let role = if bench.focus == Focus::Steps { Role::Selected } else { Role::SelectedDim };
             line.spans.iter_mut().for_each(|span| span.style = span.style.patch(look.style(role)));
@@ -88,10 +88,26 @@ fn draw_aside(frame: &mut Frame<'_>, area: Rect, build: &Build, now: Timestamp, 
     frame.render_widget(ratatui::text::Text::from(rows), area);
 }
 
-fn step_line(step: &Step, now: Timestamp, columns: usize, has_sizes: bool, look: Look<'_>) -> Line<'static> {
+/// How wide the parts of the rows are: the same in all of them.
+struct Columns {
+    all: usize,
+    state: usize,
+    size: usize,
+}
+
+impl Columns {
+    /// Room for what running steps may come to say, or, once all have ended, for what they do say.
+    fn of(steps: &[Step], all: usize) -> Self {
+        let said = steps.iter().map(|step| ended_words(step).map(|(words, _)| text::width(&words) + 1));
+        let state = said.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()).unwrap_or(STATE_COLUMNS);
+        let has_sizes = all >= FOR_SIZES && steps.iter().any(|step| step.size.is_some_and(|size| size > 0));
+        Self { all, state, size: if has_sizes { SIZE_COLUMNS } else { 0 } }
+    }
+}
+
+fn step_line(step: &Step, now: Timestamp, columns: &Columns, look: Look<'_>) -> Line<'static> {
     let (mark, role) = look.mark(&step.state);
-    let size_columns = if has_sizes { SIZE_COLUMNS } else { 0 };
-    let title_columns = columns.saturating_sub(3 + STATE_COLUMNS + size_columns + 1);
+    let title_columns = columns.all.saturating_sub(3 + columns.state + columns.size + 1);
     let title = text::clean(&step.title);
     let why = step.why.as_deref().map(|why| format!(" {} {}", look.glyphs.dot, text::clean(why)));
     // A reason cut after its first letters tells nothing.
@@ -108,32 +124,38 @@ fn step_line(step: &Step, now: Timestamp, columns: usize, has_sizes: bool, look:
     if let Some(why) = why.filter(|_| why_columns > 0) {
         spans.push(look.span(text::left(&why, why_columns, look.glyphs.ellipsis), Role::Warn));
     }
-    spans.extend(state_words(step, now, look));
-    if has_sizes {
+    spans.extend(state_words(step, now, columns.state, look));
+    if columns.size > 0 {
         let size = step.size.filter(|size| *size > 0).map(text::size).unwrap_or_default();
-        spans.push(look.span(text::right(&size, size_columns, look.glyphs.ellipsis), Role::Dim));
+        spans.push(look.span(text::right(&size, columns.size, look.glyphs.ellipsis), Role::Dim));
     }
     spans.push(Span::raw(" "));
     Line::from(spans)
 }
 
-/// Exactly [`STATE_COLUMNS`]: how far the step is.
-fn state_words(step: &Step, now: Timestamp, look: Look<'_>) -> Vec<Span<'static>> {
-    let right = |words: String, role| vec![look.span(text::right(&words, STATE_COLUMNS, look.glyphs.ellipsis), role)];
-    let took = step.took(now).unwrap_or(Duration::ZERO);
-    match &step.state {
-        StepState::Waiting => right(String::new(), Role::Dim),
-        StepState::Cancelled => right("cancelled".to_owned(), Role::Dim),
-        StepState::Cached => right("cached".to_owned(), Role::Info),
-        StepState::Done { .. } => right(seconds(took), Role::Dim),
-        StepState::Failed { .. } => right(format!("failed {}", seconds(took)), Role::Bad),
-        StepState::Running { .. } => match step.progress() {
-            Some((done, total)) => progress_bar(done, total, look),
-            None => right(format!("running {}", seconds(took)), Role::Busy),
-        },
+/// Exactly `columns`: how far the step is.
+fn state_words(step: &Step, now: Timestamp, columns: usize, look: Look<'_>) -> Vec<Span<'static>> {
+    let right = |words: String, role| vec![look.span(text::right(&words, columns, look.glyphs.ellipsis), role)];
+    match (ended_words(step), step.progress()) {
+        (Some((words, role)), _) => right(words, role),
+        (None, _) if step.state == StepState::Waiting => right(String::new(), Role::Dim),
+        (None, Some((done, total))) => progress_bar(done, total, look),
+        (None, None) => right(format!("running {}", seconds(step.took(now).unwrap_or_default())), Role::Busy),
     }
 }
 
+/// How the step ended, if it has.
+fn ended_words(step: &Step) -> Option<(String, Role)> {
+    match &step.state {
+        StepState::Waiting | StepState::Running { .. } => None,
+        StepState::Cancelled => Some(("cancelled".to_owned(), Role::Dim)),
+        StepState::Cached => Some(("cached".to_owned(), Role::Info)),
+        StepState::Done { took } => Some((seconds(*took), Role::Dim)),
+        StepState::Failed { took, .. } => Some((format!("failed {}", seconds(*took)), Role::Bad)),
+    }
+}
+
+/// Exactly [`STATE_COLUMNS`].
 fn progress_bar(done: u64, total: u64, look: Look<'_>) -> Vec<Span<'static>> {
     let percent = usize::try_from(done.saturating_mul(100) / total.max(1)).unwrap_or(100).min(100);
     let full = percent * BAR / 100;
@@ -145,4 +167,34 @@ fn progress_bar(done: u64, total: u64, look: Look<'_>) -> Vec<Span<'static>> {
         look.span(look.glyphs.bar_empty.repeat(BAR - full), Role::Faint),
         look.span(words, Role::Busy),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildkit::{TraceUpdate, Vertex};
+    use crate::tui::workbench::steps::Steps;
+
+    #[test]
+    fn words_of_states_take_no_more_room_than_they_need() {
+        let at = |second: i64| Some(Timestamp::from_second(second).unwrap());
+        let vertex = |digest: &str| Vertex {
+            digest: digest.into(),
+            name: "[1/2] COPY . /src".into(),
+            started: at(1),
+            ..Vertex::default()
+        };
+        let mut steps = Steps::default();
+        let mut tell = |vertexes| {
+            steps.apply(&TraceUpdate { vertexes, ..TraceUpdate::default() });
+            let columns = Columns::of(steps.all(), 60);
+            (columns.state, columns.size)
+        };
+        let cached = Vertex { completed: at(1), cached: true, ..vertex("a") };
+        assert_eq!(tell(vec![cached, vertex("b")]), (STATE_COLUMNS, 0), "it may come to a bar");
+        let done = Vertex { completed: at(9), ..vertex("b") };
+        assert_eq!(tell(vec![done]), (" cached".len(), 0));
+        let failed = Vertex { completed: at(9), error: "no".into(), ..vertex("c") };
+        assert_eq!(tell(vec![failed]), (" failed 8.0s".len(), 0));
+    }
 }
