@@ -247,12 +247,7 @@ async fn links_of_a_source_lead_nowhere_in_a_copy() {
     let yard = Yard::new();
     let outside = Outside::new();
     let path = outside.path().display().to_string();
-    let image = Image::new()
-        .link("out", &path)
-        .link("climb", &format!("../../../../../../..{path}"))
-        .link("magic", "/proc/self/root")
-        .link("file", &format!("{path}/secret"));
-    image.import(&yard, "links").await;
+    outside.image_of_links().import(&yard, "links").await;
     let words = ["/out/secret", "/climb/secret", &format!("/magic{path}/secret"), "/file", "/out/*", "/climb/"];
     for word in words {
         for flags in ["", "--link ", "--parents "] {
@@ -298,12 +293,7 @@ async fn links_of_a_destination_lead_nowhere() {
     let yard = Yard::new();
     let outside = Outside::new();
     let path = outside.path().display().to_string();
-    let image = Image::new()
-        .link("out", &path)
-        .link("climb", &format!("../../../../../../..{path}"))
-        .link("magic", "/proc/self/root")
-        .link("file", &format!("{path}/secret"));
-    image.import(&yard, "links").await;
+    outside.image_of_links().import(&yard, "links").await;
     let context = folder("");
     fs::write(context.path().join("evil"), "from the build").unwrap();
     fs::create_dir(context.path().join("tree")).unwrap();

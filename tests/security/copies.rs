@@ -74,12 +74,7 @@ async fn links_of_a_container_lead_nowhere_in_a_copy() {
     let yard = Yard::new();
     let outside = Outside::new();
     let path = outside.path().display().to_string();
-    let image = Image::new()
-        .link("out", &path)
-        .link("climb", &format!("../../../../../../..{path}"))
-        .link("magic", "/proc/self/root")
-        .link("init", "/proc/1/root")
-        .link("cwd", "/proc/self/cwd");
+    let image = outside.image_of_links().link("init", "/proc/1/root").link("cwd", "/proc/self/cwd");
     let image = image.import(&yard, "links").await;
     start(&yard, "up", shell(&image, "sleep 600")).await.unwrap();
     run(&yard, "down", shell(&image, "true")).await.unwrap();

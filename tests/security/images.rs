@@ -30,6 +30,16 @@ impl Outside {
         self.folder.path().join("secret")
     }
 
+    /// An image whose links lead here, by the ways there are.
+    pub fn image_of_links(&self) -> Image {
+        let path = self.path().display().to_string();
+        Image::new()
+            .link("out", &path)
+            .link("climb", &format!("../../../../../../..{path}"))
+            .link("magic", "/proc/self/root")
+            .link("file", &format!("{path}/secret"))
+    }
+
     #[track_caller]
     pub fn is_untouched(&self) {
         let names: Vec<_> = std::fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
