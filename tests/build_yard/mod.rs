@@ -125,6 +125,12 @@ impl Drop for Yard {
     fn drop(&mut self) {
         // Without an engine nobody else gives it back.
         Cgroups::detect(&HostFacts::read()).remove_if_empty(&self.cgroup_parent);
+        // The images may be settling on the disk: a file made while its folder is emptied keeps that from going.
+        let is_gone = |_| match std::fs::remove_dir_all(self.folder.path()) {
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            Ok(()) => true,
+        };
+        (0..20).any(is_gone);
     }
 }
 
